@@ -1,0 +1,20 @@
+"""The Celery application. All tasks live in workflows/patrol/tasks.py."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+from kombu import Queue
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+app = Celery("hedao", include=["workflows.patrol.tasks"])
+app.config_from_object("django.conf:settings", namespace="CELERY")
+# Red first: one worker serves the urgent queues, another the bulk ones (`manage.py up`).
+app.conf.task_queues = [Queue(n) for n in ("tick", "notify", "evaluate", "sync", "backtest")]
+app.conf.task_default_queue = "evaluate"
+app.conf.beat_schedule = {
+    "tick": {"task": "patrol.tick", "schedule": 60.0, "options": {"queue": "tick", "expires": 55}}
+}
+app.conf.beat_max_loop_interval = 5

@@ -1,0 +1,158 @@
+"""Row-level security as a migration operation (PostgreSQL; nothing happens on SQLite).
+
+`SecureTables()` goes at the end of every migration that creates scoped tables. For each model of
+the app with a `tenant` it forces row-level security with a policy on `tenant_id`, and for each
+foreign key between two environment-scoped tables it adds a composite key
+`(environment_id, x_id) -> (environment_id, id)`, so that a reference across environments is
+impossible in the schema. tests/config/test_schema.py checks every table.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db import migrations
+
+POLICY = "hedao_tenant"
+# nullif: before any scope was set the setting is '' or NULL, which must mean "no rows", not an error.
+_CONDITION = "tenant_id = nullif(current_setting('app.tenant', true), '')::bigint"
+
+# Tables without a policy, each with its reason. tests/config/test_schema.py reads this table.
+TABLES_WITHOUT_POLICY: dict[str, str] = {
+    "tenancy_tenant": "directory: read before a scope is known",
+    "tenancy_division": "directory: read before a scope is known",
+    "tenancy_environment": "directory: the minute tick walks all environments",
+    "tenancy_user": "directory: login precedes the scope",
+    "tenancy_user_groups": "Django's own, unused",
+    "tenancy_user_user_permissions": "Django's own, unused",
+    "tenancy_scopekey": "directory: a token is looked up by its hash before a scope is known",
+    "auth_group": "Django's own, unused",
+    "auth_group_permissions": "Django's own, unused",
+    "auth_permission": "Django's own list of models",
+    "django_admin_log": "written by the admin only; our record is audit_auditentry",
+    "django_content_type": "Django's own list of models",
+    "django_migrations": "Django's own",
+    "django_session": "opaque keys; holds the id of the user and of the chosen environment",
+    "axes_accessattempt": "login failures, before a scope is known",
+    "axes_accessattemptexpiration": "login failures, before a scope is known",
+    "axes_accessfailurelog": "login failures, before a scope is known",
+    "axes_accesslog": "logins, before a scope is known",
+}
+
+
+def _is_scoped(model: Any, field: str) -> bool:
+    return any(f.name == field for f in model._meta.local_fields)
+
+
+class SecureTables(migrations.operations.base.Operation):
+    """Policies and composite foreign keys for the scoped models of the migrating app."""
+
+    reversible = True
+    reduces_to_sql = False
+
+    def __init__(self, *models: str) -> None:
+        self.models = models
+
+    def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
+        return self.__class__.__name__, list(self.models), {}
+
+    def state_forwards(self, app_label: str, state: Any) -> None:
+        """Nothing changes in the state."""
+
+    def database_backwards(self, *args: Any) -> None:
+        """The tables go, and their policies with them."""
+
+    def database_forwards(
+        self, app_label: str, editor: Any, from_state: Any, to_state: Any
+    ) -> None:
+        if editor.connection.vendor != "postgresql":
+            return
+        role = editor.quote_name(settings.APPLICATION_ROLE)
+        for model in to_state.apps.get_app_config(app_label).get_models():
+            table, name = model._meta.db_table, model.__name__
+            if self.models and name not in self.models:
+                continue
+            quoted = editor.quote_name(table)
+            editor.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {quoted} TO {role}")
+            if table in TABLES_WITHOUT_POLICY or not _is_scoped(model, "tenant"):
+                continue
+            editor.execute(f"ALTER TABLE {quoted} ENABLE ROW LEVEL SECURITY")
+            editor.execute(f"ALTER TABLE {quoted} FORCE ROW LEVEL SECURITY")
+            editor.execute(
+                f"CREATE POLICY {POLICY} ON {quoted} USING ({_CONDITION}) WITH CHECK ({_CONDITION})"
+            )
+        # Models that are later in the same migration must exist before keys point at them.
+        for model in to_state.apps.get_app_config(app_label).get_models():
+            if (not self.models or model.__name__ in self.models) and _is_scoped(
+                model, "environment"
+            ):
+                self._add_composite_keys(editor, model)
+
+    def _add_composite_keys(self, editor: Any, model: Any) -> None:
+        table = model._meta.db_table
+        for field in model._meta.local_fields:
+            target = getattr(field, "related_model", None)
+            if (
+                target is None
+                or field.name in {"tenant", "environment"}
+                or not _is_scoped(target, "environment")
+                or target._meta.db_table in TABLES_WITHOUT_POLICY
+            ):
+                continue
+            parent = target._meta.db_table
+            editor.execute(
+                f"CREATE UNIQUE INDEX IF NOT EXISTS {editor.quote_name(f'{parent}_scope_uq'[:60])} "
+                f"ON {editor.quote_name(parent)} (environment_id, id)"
+            )
+            editor.execute(
+                f"ALTER TABLE {editor.quote_name(table)} ADD CONSTRAINT "
+                f"{editor.quote_name(f'{table}_{field.column}_scope'[:60])} "
+                f"FOREIGN KEY (environment_id, {editor.quote_name(field.column)}) "
+                f"REFERENCES {editor.quote_name(parent)} (environment_id, id) "
+                f"DEFERRABLE INITIALLY DEFERRED"
+            )
+
+    def describe(self) -> str:
+        return "Force row-level security and scope foreign keys"
+
+
+class CreateApplicationRole(migrations.operations.base.Operation):
+    """The role the application runs as, and its rights on what exists and what will."""
+
+    reversible = True
+    reduces_to_sql = False
+
+    def state_forwards(self, app_label: str, state: Any) -> None:
+        """Nothing changes in the state."""
+
+    def database_backwards(self, *args: Any) -> None:
+        """The role may serve other databases and stays."""
+
+    def database_forwards(
+        self, app_label: str, editor: Any, from_state: Any, to_state: Any
+    ) -> None:
+        if editor.connection.vendor != "postgresql":
+            return
+        role = settings.APPLICATION_ROLE
+        quoted = editor.quote_name(role)
+        with editor.connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
+            if cursor.fetchone() is None:
+                cursor.execute(f"CREATE ROLE {quoted} NOLOGIN NOSUPERUSER NOBYPASSRLS")
+            cursor.execute("SELECT current_user")
+            cursor.execute(f"GRANT {quoted} TO {editor.quote_name(cursor.fetchone()[0])}")
+            cursor.execute(f"GRANT USAGE ON SCHEMA public TO {quoted}")
+            for what in ("TABLES", "SEQUENCES"):
+                rights = (
+                    "SELECT, INSERT, UPDATE, DELETE"
+                    if what == "TABLES"
+                    else "USAGE, SELECT, UPDATE"
+                )
+                cursor.execute(f"GRANT {rights} ON ALL {what} IN SCHEMA public TO {quoted}")
+                cursor.execute(
+                    f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT {rights} ON {what} TO {quoted}"
+                )
+
+    def describe(self) -> str:
+        return "Create the application's database role"

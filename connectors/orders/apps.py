@@ -1,0 +1,21 @@
+"""App configuration."""
+
+from typing import Any
+
+from django.apps import AppConfig
+
+
+class OrdersConfig(AppConfig):
+    name = "connectors.orders"
+    label = "orders"
+    verbose_name = "订单"
+
+    def ready(self) -> None:
+        from config.releases.services import Kind, register_kind
+        from connectors.orders.nodes import nodes_from_content, nodes_to_content
+        from connectors.orders.services import NODE_TABLE_KIND
+
+        def check(content: dict[str, Any]) -> dict[str, Any]:
+            return nodes_to_content(nodes_from_content(content))
+
+        register_kind(Kind(name=NODE_TABLE_KIND, label="节点表", check=check))

@@ -1,0 +1,124 @@
+"""What every mapping returns: frozen canonical records in our own words. Pure.
+
+Money is integer fen, times are aware, `None` means the source did not tell (unknown to it), an
+empty string means it told us that there is nothing. Three kinds of record arrive on their own and
+meet by order number: orders (a channel), payments (a gateway), receipts (an OMS or WMS).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from connectors.orders.statuses import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalLine:
+    """One line of an order."""
+
+    line_id: str
+    sku: str = ""
+    title: str = ""
+    quantity: int = 1
+    price_fen: int | None = None
+    amount_fen: int | None = None
+    freight_fen: int | None = None
+    is_gift: bool = False
+    seller: str = ""
+    stock_available: int | None = None
+    locked_at: datetime | None = None
+    ship_by: datetime | None = None
+    category: str | None = None
+    weight_g: float | None = None
+    length_cm: float | None = None
+    width_cm: float | None = None
+    height_cm: float | None = None
+    custom: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalPayment:
+    """One payment of an order, as a platform or gateway tells it."""
+
+    order_no: str
+    payment_id: str
+    method: str = ""
+    status: str = "paid"
+    amount_fen: int | None = None
+    paid_at: datetime | None = None
+    phase: str = ""  # presale: "deposit" or "balance"
+    custom: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalReceipt:
+    """What an OMS or WMS knows of an order; times the system did not tell are None."""
+
+    order_no: str
+    received_at: datetime | None = None
+    reviewed_at: datetime | None = None
+    picked_at: datetime | None = None
+    shipped_at: datetime | None = None
+    custom: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalOrder:
+    """One order as its channel tells it."""
+
+    order_no: str
+    channel: str
+    shop: str
+    raw_status: str = ""
+    stage: str = Stage.UNKNOWN
+    placed_at: datetime | None = None
+    paid_at: datetime | None = None
+    approved_at: datetime | None = None
+    shipped_at: datetime | None = None
+    delivered_at: datetime | None = None
+    closed_at: datetime | None = None
+    promised_ship_at: datetime | None = None
+    estimated_delivery_at: datetime | None = None
+    source_updated_at: datetime | None = None
+    goods_fen: int | None = None
+    freight_fen: int | None = None
+    shop_discount_fen: int | None = None
+    platform_discount_fen: int | None = None
+    coupon_fen: int | None = None
+    payable_fen: int | None = None
+    paid_fen: int | None = None
+    refunded_fen: int | None = None
+    payment_method: str = ""
+    is_cod: bool = False
+    refund_state: str = ""
+    group_state: str = ""
+    risk_state: str = ""  # the platform's own words; empty = no review open
+    presale_phase: str = ""
+    deposit_fen: int | None = None
+    deposit_paid_at: datetime | None = None
+    balance_fen: int | None = None
+    balance_paid_at: datetime | None = None
+    balance_opens_at: datetime | None = None
+    balance_due_at: datetime | None = None
+    gifts_due: int | None = None
+    gifts_packed: int | None = None
+    buyer: str = ""
+    receiver_name: str = ""
+    receiver_phone: str = ""
+    province: str | None = None
+    city: str | None = None
+    district: str | None = None
+    town: str = ""
+    postcode: str = ""
+    address_detail: str = ""
+    remark: str = ""
+    lines: tuple[CanonicalLine, ...] = ()
+    payments: tuple[CanonicalPayment, ...] = ()
+    custom: Mapping[str, Any] = field(default_factory=dict)
+    raw: Mapping[str, Any] = field(default_factory=dict)
+
+
+CanonicalRecord = CanonicalOrder | CanonicalPayment | CanonicalReceipt

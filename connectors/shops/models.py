@@ -1,0 +1,79 @@
+"""Where orders come from: shops on channels, and the systems behind them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from config.tenancy.models import EnvironmentModel, new_public_id
+
+
+class Channel(models.TextChoices):
+    TMALL = "tmall", _("天猫")
+    DOUYIN = "douyin", _("抖音")
+    JD = "jd", _("京东")
+    PINDUODUO = "pinduoduo", _("拼多多")
+    KUAISHOU = "kuaishou", _("快手")
+    WECHAT_SHOP = "wechat_shop", _("微信小店")
+    PRIVATE_MALL = "private_mall", _("私域小程序")
+    OTHER = "other", _("其他")
+
+
+class Shop(EnvironmentModel):
+    """One authorised store on a sales platform."""
+
+    public_id = models.CharField(max_length=24, unique=True, default=new_public_id, editable=False)
+    channel = models.CharField(_("渠道"), max_length=20, choices=Channel)
+    name = models.CharField(_("店铺"), max_length=100)
+    is_active = models.BooleanField(_("启用"), default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(EnvironmentModel.Meta):
+        verbose_name = _("店铺")
+        verbose_name_plural = _("店铺")
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["environment", "channel", "name"], name="shop_once_per_channel"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_channel_display()} · {self.name}"
+
+
+class SourceKind(models.TextChoices):
+    """What a source tells about. Facts name the kind they depend on."""
+
+    CHANNEL = "channel", _("渠道订单")
+    GATEWAY = "gateway", _("支付网关")
+    OMS = "oms", "OMS"
+    WMS = "wms", "WMS"
+
+
+class Source(EnvironmentModel):
+    """A feed: a shop's orders, the gateway's payments, the OMS, the WMS; and its freshness.
+
+    `complete_until`: the moment up to which everything the source has is known to be here.
+    `lateness_minutes`: how old that moment may be before the feed counts as late.
+    """
+
+    public_id = models.CharField(max_length=24, unique=True, default=new_public_id, editable=False)
+    kind = models.CharField(_("类型"), max_length=10, choices=SourceKind)
+    name = models.CharField(_("名称"), max_length=100)
+    shop = models.ForeignKey(Shop, null=True, blank=True, on_delete=models.PROTECT)
+    complete_until = models.DateTimeField(_("数据截至"), null=True, blank=True)
+    last_received_at = models.DateTimeField(_("最近收到"), null=True, blank=True)
+    lateness_minutes = models.PositiveIntegerField(_("允许滞后（分钟）"), default=30)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(EnvironmentModel.Meta):
+        verbose_name = _("数据来源")
+        verbose_name_plural = _("数据来源")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["environment", "kind", "name"], name="source_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,34 @@
+"""The function library: importing this package declares every function."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from . import aggregates, dates, deciding, numbers, results, testing, texts, times
+from .registry import (
+    Cost,
+    Example,
+    Function,
+    Parameter,
+    Sees,
+    Style,
+    declared_functions,
+    find_function,
+    function_names,
+)
+
+_TOPIC_MODULES = (aggregates, dates, deciding, numbers, results, testing, texts, times)
+
+FUNCTIONS: Final[tuple[Function, ...]] = declared_functions()
+
+__all__ = [
+    "FUNCTIONS",
+    "Cost",
+    "Example",
+    "Function",
+    "Parameter",
+    "Sees",
+    "Style",
+    "find_function",
+    "function_names",
+]

@@ -1,0 +1,277 @@
+"""From tokens to the tree: a Pratt parser that never goes deeper than its limit."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from .errors import Finding, Fix, find
+from .limits import MAX_ARGUMENTS, MAX_CHARACTERS, MAX_DEPTH, MAX_NODES
+from .tokens import Token, fold_letters, place_of, read_tokens
+from .tree import Call, Chain, Literal, Name, Node, Percent, Sign
+from .values import ValueType
+
+LEVELS: Final = {
+    **dict.fromkeys(("=", "<>", "<", ">", "<=", ">="), 1),
+    "&": 2,
+    "+": 3,
+    "-": 3,
+    "*": 4,
+    "/": 4,
+    "^": 5,
+}
+_TEXT: Final = frozenset({ValueType.TEXT})
+_NUMBER: Final = frozenset({ValueType.NUMBER})
+
+_DOUBLED_HINTS: Final = {
+    ("=", "="): "，相等只写一个 =",
+    ("*", "*"): "，乘方写成 ^",
+    ("&", "&"): "，“并且”写成 且(条件1, 条件2)",
+    ("<", "<"): "",
+    ("/", "/"): "，取整除写成 取整(a/b)",
+    (">", "="): "，大于等于写成 >=，中间不能有空格",
+    ("<", "="): "，小于等于写成 <=，中间不能有空格",
+    ("=", ">"): "，大于等于写成 >=",
+    ("=", "<"): "，小于等于写成 <=",
+}
+_WORD_HINTS: Final = {
+    **dict.fromkeys(("and", "并且", "且", "而且"), "，“并且”写成 且(条件1, 条件2)"),
+    **dict.fromkeys(("or", "或者", "或"), "，“或者”写成 或(条件1, 条件2)"),
+    **dict.fromkeys(("not", "非"), "，“不成立”写成 非(条件)"),
+    **dict.fromkeys(("if", "如果", "那么", "否则", "else"), "，写成 如果(条件, 成立时, 不成立时)"),
+    **dict.fromkeys(("in", "属于"), "，写成 属于(值, 选项1, 选项2)"),
+    **dict.fromkeys(("包含", "包括"), "，写成 包含(文本, 片段)"),
+    **dict.fromkeys(("is", "等于", "是"), "，相等写成 ="),
+    **dict.fromkeys(("大于", "超过"), "，大于写成 >"),
+    **dict.fromkeys(("小于", "不足"), "，小于写成 <"),
+    **dict.fromkeys(("加", "减", "乘", "除"), "，加减乘除写成 + - * /"),
+}
+
+
+class _Stop(Exception):  # noqa: N818
+    def __init__(self, finding: Finding) -> None:
+        self.finding = finding
+
+
+def parse(text: str) -> tuple[Node | None, list[Finding]]:
+    """Parse a formula; the tree is None when the text does not hold together.
+
+    Never raises for any text.
+    """
+    if len(text) > MAX_CHARACTERS:
+        finding = find(
+            "too_long",
+            start=MAX_CHARACTERS,
+            end=len(text),
+            count=len(text),
+            limit=MAX_CHARACTERS,
+        )
+        return None, [finding]
+    tokens, findings = read_tokens(text)
+    if findings:
+        return None, findings
+    if tokens[0].kind == "end" or (tokens[0].value == "=" and tokens[1].kind == "end"):
+        return None, [find("empty", start=0, end=len(text))]
+    try:
+        return _Parser(text, tokens).parse_formula(), []
+    except _Stop as stop:
+        return None, [stop.finding]
+
+
+class _Parser:
+    def __init__(self, text: str, tokens: list[Token]) -> None:
+        self.text = text
+        self.tokens = tokens
+        self.index = 0
+        self.depth = 0
+        self.nodes = 0
+
+    def parse_formula(self) -> Node:
+        first = self.tokens[0]
+        if first.kind == "op" and first.value == "=":
+            self.index = 1
+        tree = self.parse_expression(1)
+        rest = self.tokens[self.index]
+        if rest.kind != "end":
+            raise _Stop(self.explain_rest(rest))
+        return tree
+
+    def parse_expression(self, level: int) -> Node:
+        left = self.parse_operand()
+        tokens = self.tokens
+        while True:
+            token = tokens[self.index]
+            here = LEVELS.get(token.value, 0) if token.kind == "op" else 0
+            if here < level or not here:
+                return left
+            rest: list[tuple[str, Node]] = []
+            while token.kind == "op" and LEVELS.get(token.value) == here:
+                self.index += 1
+                rest.append((token.value, self.parse_expression(here + 1)))
+                token = tokens[self.index]
+            self.count_node(token)
+            left = Chain(left.start, rest[-1][1].end, left, tuple(rest))
+
+    def parse_operand(self) -> Node:
+        token = self.tokens[self.index]
+        kind, value, start, end = token
+        self.count_node(token)
+        node: Node
+        if kind == "op":
+            if value == "(":
+                node = self.parse_bracket(token)
+            elif value in ("+", "-"):
+                self.index += 1
+                self.go_deeper(token)
+                operand = self.parse_operand()
+                self.depth -= 1
+                return Sign(start, operand.end, value, operand)
+            else:
+                raise _Stop(self.missing_operand(token))
+        else:
+            self.index += 1
+            if kind == "number":
+                number = float(value)
+                if math.isinf(number):
+                    raise _Stop(self.find("number_too_large", token))
+                node = Literal(start, end, number, _NUMBER)
+            elif kind == "text":
+                node = Literal(start, end, value, _TEXT)
+            elif kind == "name":
+                after = self.tokens[self.index]
+                if after.kind == "op" and after.value == "(":
+                    node = self.parse_call(token)
+                else:
+                    node = Name(start, end, value, fold_letters(value), "bare")
+            elif kind == "label":
+                node = Name(start, end, value, value, "quoted")
+            elif kind == "id":
+                node = Name(start, end, value[2:-1], value[2:-1], "id")
+            else:
+                self.index -= 1
+                raise _Stop(self.missing_operand(token))
+        return self.parse_percents(node)
+
+    def parse_percents(self, node: Node) -> Node:
+        levels = 0
+        token = self.tokens[self.index]
+        while token.kind == "op" and token.value == "%":
+            self.index += 1
+            self.go_deeper(token)
+            self.count_node(token)
+            levels += 1
+            node = Percent(node.start, token.end, node)
+            token = self.tokens[self.index]
+        self.depth -= levels
+        return node
+
+    def parse_bracket(self, opening: Token) -> Node:
+        self.index += 1
+        self.go_deeper(opening)
+        inner = self.parse_expression(1)
+        self.expect_closing(opening)
+        self.depth -= 1
+        return inner
+
+    def parse_call(self, name: Token) -> Node:
+        opening = self.tokens[self.index]
+        self.index += 1
+        self.go_deeper(name)
+        args: list[Node] = []
+        token = self.tokens[self.index]
+        if token.kind == "op" and token.value == ")":
+            self.index += 1
+        else:
+            while True:
+                token = self.tokens[self.index]
+                if token.kind == "op" and token.value in (",", ")"):
+                    raise _Stop(self.missing_argument(name, token, len(args) + 1))
+                if len(args) == MAX_ARGUMENTS:
+                    raise _Stop(
+                        self.find(
+                            "too_many_arguments", token, function=name.value, limit=MAX_ARGUMENTS
+                        )
+                    )
+                args.append(self.parse_expression(1))
+                token = self.tokens[self.index]
+                if token.kind == "op" and token.value == ",":
+                    self.index += 1
+                    continue
+                self.expect_closing(opening)
+                break
+        self.depth -= 1
+        end = self.tokens[self.index - 1].end
+        return Call(name.start, end, fold_function_name(name.value), name.end, tuple(args))
+
+    def expect_closing(self, opening: Token) -> None:
+        token = self.tokens[self.index]
+        if token.kind == "op" and token.value == ")":
+            self.index += 1
+        elif token.kind == "end":
+            fix = Fix(token.start, token.end, ")", "在末尾补上 )")
+            raise _Stop(self.find("unclosed_bracket", opening, fix=fix))
+        else:
+            raise _Stop(self.explain_rest(token))
+
+    def count_node(self, token: Token) -> None:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise _Stop(self.find("too_many_nodes", token, limit=MAX_NODES))
+
+    def go_deeper(self, token: Token) -> None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise _Stop(self.find("too_deep", token, limit=MAX_DEPTH))
+
+    # --- what to say -----------------------------------------------------------------------------
+
+    def find(self, code: str, token: Token, fix: Fix | None = None, **params: object) -> Finding:
+        place = place_of(self.text, token.start)
+        return find(code, start=token.start, end=token.end, fix=fix, **place, **params)
+
+    def typed(self, token: Token) -> str:
+        return self.text[token.start : token.end][:20]
+
+    def missing_operand(self, token: Token) -> Finding:
+        before = self.tokens[self.index - 1] if self.index else token
+        if self.index == 0:
+            return self.find("missing_operand", token, before="公式开头", hint="")
+        hint = _DOUBLED_HINTS.get((before.value, token.value), "")
+        fix = None
+        if (before.value, token.value) == ("=", "="):
+            fix = Fix(token.start, token.end, "", "去掉一个 =")
+        elif token.kind == "op" and token.value == "*" and before.value == "*":
+            fix = Fix(before.start, token.end, "^", "换成 ^")
+        return self.find(
+            "missing_operand", token, fix=fix, before=self.typed(before), hint=hint
+        )
+
+    def missing_argument(self, name: Token, token: Token, number: int) -> Finding:
+        return self.find("missing_argument", token, function=name.value, number=number)
+
+    def explain_rest(self, token: Token) -> Finding:
+        before = self.tokens[self.index - 1]
+        if token.value == ")" and token.kind == "op":
+            return self.find("extra_bracket", token, fix=Fix(token.start, token.end, "", "删除 )"))
+        if token.value == "," and token.kind == "op":
+            return self.find("stray_comma", token)
+        if token.value == "(" and token.kind == "op":
+            return self.find("call_of_value", token)
+        words = (token.value.lower(), before.value.lower())
+        hint = next((_WORD_HINTS[word] for word in words if word in _WORD_HINTS), "")
+        return self.find(
+            "missing_operator",
+            token,
+            before=self.typed(before),
+            after=self.typed(token),
+            hint=hint,
+        )
+
+
+def fold_function_name(typed: str) -> str:
+    """Fold a name written wholly in full-width letters; leave mixed width alone."""
+    folded = fold_letters(typed)
+    if folded == typed:
+        return typed
+    wide = all(ord(character) > 0x7F for character in typed)
+    return folded if wide and not folded.startswith("_") else typed

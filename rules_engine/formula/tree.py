@@ -1,0 +1,144 @@
+"""The tree of a formula: first as parsed, then with names resolved and kinds known.
+
+start and end of every node count characters of the typed text. Equal-precedence operators
+stand side by side in one Chain, so a sum of a thousand terms is wide, not deep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal as OneOf, TypeAlias
+
+from .names import Field
+from .values import Result, ValueType
+
+if TYPE_CHECKING:
+    from .functions.registry import Function
+
+Kinds: TypeAlias = frozenset[ValueType]
+ANYTHING: Final[Kinds] = frozenset({ValueType.ANY})
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A number, text, logical or result written in the formula."""
+
+    start: int
+    end: int
+    value: float | str | bool | Result
+    kinds: Kinds
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A plus or minus in front; binds tighter than ^ as in Excel."""
+
+    start: int
+    end: int
+    sign: str
+    operand: Node
+    kinds: Kinds = ANYTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Percent:
+    """A percent sign behind."""
+
+    start: int
+    end: int
+    operand: Node
+    kinds: Kinds = ANYTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Operands joined by operators of one precedence, evaluated from the left."""
+
+    start: int
+    end: int
+    first: Node
+    rest: tuple[tuple[str, Node], ...]
+    kinds: Kinds = ANYTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name as typed, not yet resolved; `folded` has half-width letters and digits."""
+
+    start: int
+    end: int
+    text: str
+    folded: str
+    form: OneOf["bare", "quoted", "id"]
+    kinds: Kinds = ANYTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call as typed, the function not yet resolved."""
+
+    start: int
+    end: int
+    name: str
+    name_end: int
+    args: tuple[Node, ...]
+    kinds: Kinds = ANYTHING
+
+
+@dataclass(frozen=True, slots=True)
+class FieldUse:
+    """A field of the order."""
+
+    start: int
+    end: int
+    field: Field
+    kinds: Kinds
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnUse:
+    """A column of the row at hand, inside a row function over `rows`."""
+
+    start: int
+    end: int
+    rows: Field
+    column: Field
+    kinds: Kinds
+
+
+@dataclass(frozen=True, slots=True)
+class Invoke:
+    """A call with its function; `over` is the ROWS field a row function walks."""
+
+    start: int
+    end: int
+    function: Function
+    args: tuple[Node, ...]
+    kinds: Kinds
+    over: Field | None = None
+
+
+Node: TypeAlias = (
+    Literal | Sign | Percent | Chain | Name | Call | FieldUse | ColumnUse | Invoke
+)
+
+
+def children_of(node: Node) -> tuple[Node, ...]:
+    """Return the direct parts of a node, from left to right."""
+    if isinstance(node, Chain):
+        return (node.first, *(operand for _, operand in node.rest))
+    if isinstance(node, Call | Invoke):
+        return node.args
+    if isinstance(node, Sign | Percent):
+        return (node.operand,)
+    return ()
+
+
+def walk(node: Node, depth: int = 0) -> Iterator[tuple[Node, int]]:
+    """Yield every node with its depth, each before its parts."""
+    waiting = [(node, depth)]
+    while waiting:
+        current, level = waiting.pop()
+        yield current, level
+        waiting.extend((part, level + 1) for part in reversed(children_of(current)))
