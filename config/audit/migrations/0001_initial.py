@@ -7,6 +7,24 @@ from django.db import migrations, models
 from config.tenancy.policies import SecureTables
 
 
+# Append-only in the database itself. SQLite keeps DELETE (tests empty tables with it); there the
+# hash chain is what betrays a removed entry.
+POSTGRESQL = """
+CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'audit entries are append-only'; END $$;
+CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON audit_auditentry
+FOR EACH ROW EXECUTE FUNCTION audit_refuse();
+"""
+SQLITE = """
+CREATE TRIGGER audit_append_only BEFORE UPDATE ON audit_auditentry
+BEGIN SELECT RAISE(ABORT, 'audit entries are append-only'); END
+"""
+
+
+def refuse_changes(apps, editor):
+    editor.execute(POSTGRESQL if editor.connection.vendor == "postgresql" else SQLITE)
+
+
 class Migration(migrations.Migration):
 
     initial = True
@@ -41,4 +59,5 @@ class Migration(migrations.Migration):
             },
         ),
         SecureTables(),
+        migrations.RunPython(refuse_changes, migrations.RunPython.noop),
     ]
