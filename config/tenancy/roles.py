@@ -57,6 +57,8 @@ def list_environments(
         memberships = list_memberships(user)
     divisions = {m.division_id for m in memberships if m.division_id and not m.environment_id}
     single = {m.environment_id for m in memberships if m.environment_id}
+    if user.tenant_id is None:
+        return []
     rows = Environment.objects.filter(tenant_id=user.tenant_id, is_active=True).select_related(
         "division", "tenant"
     )

@@ -148,15 +148,15 @@ class TenantManager(models.Manager.from_queryset(TenantQuerySet)):  # type: igno
     """Default manager of tenant rows: filtered by the scope, refusing without one."""
 
     def get_queryset(self) -> TenantQuerySet:
-        return super().get_queryset().filter(tenant_id=require_tenant_id())  # type: ignore[no-any-return]
+        return super().get_queryset().filter(tenant_id=require_tenant_id())
 
 
 class EnvironmentManager(models.Manager.from_queryset(EnvironmentQuerySet)):  # type: ignore[misc] # dynamic base
     """Default manager of business rows: filtered by the scope, refusing without one."""
 
     def get_queryset(self) -> EnvironmentQuerySet:
-        return super().get_queryset().filter(environment_id=require_environment_id())  # type: ignore[no-any-return]
+        return super().get_queryset().filter(environment_id=require_environment_id())
 
     def across_environments(self) -> EnvironmentQuerySet:
         """Rows of every environment of the tenant in force (headquarters; a test lists callers)."""
-        return super().get_queryset().filter(tenant_id=require_tenant_id())  # type: ignore[no-any-return]
+        return super().get_queryset().filter(tenant_id=require_tenant_id())

@@ -107,7 +107,7 @@ class Order(EnvironmentModel):
         _("历史导入"), default=False, help_text=_("历史导入的订单不告警、不挂起")
     )
 
-    objects = OrderManager()
+    objects = OrderManager()  # type: ignore[misc] # a narrower manager than the base class has
 
     class Meta(EnvironmentModel.Meta):
         verbose_name = _("订单")
