@@ -44,9 +44,7 @@ class FormulaErrors(AppError):
     def __init__(self, findings: tuple[Finding, ...]) -> None:
         self.findings = findings
         first = next((item for item in findings if item.refuses), None)
-        super().__init__(
-            gettext_noop("公式不能使用：%(first)s"), first=first.text if first else ""
-        )
+        super().__init__(gettext_noop("公式不能使用：%(first)s"), first=first.text if first else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +87,7 @@ _SYNTAX: Final = {
         "第 %(line)d 行第 %(column)d 列：“%(before)s”和“%(after)s”之间缺少运算符%(hint)s"
     ),
     "stray_comma": gettext_noop("第 %(line)d 行第 %(column)d 列：逗号只能用来分隔函数的参数"),
-    "call_of_value": gettext_noop(
-        "第 %(line)d 行第 %(column)d 列：只有函数名后面可以直接跟括号"
-    ),
+    "call_of_value": gettext_noop("第 %(line)d 行第 %(column)d 列：只有函数名后面可以直接跟括号"),
 }
 
 _NAMES: Final = {
@@ -144,9 +140,7 @@ SORTS: Final[dict[str, _Sort]] = {
 }
 
 
-def find(
-    code: str, *, start: int, end: int, fix: Fix | None = None, **params: object
-) -> Finding:
+def find(code: str, *, start: int, end: int, fix: Fix | None = None, **params: object) -> Finding:
     """Make the finding `code` with its sentence from the table."""
     sort = SORTS[code]
     return Finding(code, sort.message, dict(params), start, end, sort.refuses, fix)

@@ -7,6 +7,7 @@ from typing import Final
 MAX_CHARACTERS: Final = 8_192  # as Excel
 MAX_NODES: Final = 2_000
 MAX_DEPTH: Final = 64  # brackets, calls, signs and percents inside one another
+MAX_HEIGHT: Final = 128  # the same, with operators inside one another counted too
 MAX_ARGUMENTS: Final = 255  # as Excel
 MAX_TEXT: Final = 32_767  # characters of a text result, as Excel
 MAX_STEPS: Final = 200_000  # steps of one evaluation: nodes per row, elements of a list

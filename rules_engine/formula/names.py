@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from .values import ValueType
 
@@ -61,15 +62,21 @@ class Names:
 
     def nearest(self, text: str) -> str | None:
         """Return the label or alias most like `text`, or None when nothing is near."""
-        by_lower = {name.lower(): name for name in self._spelled()}
-        near = difflib.get_close_matches(text.lower(), by_lower, n=1, cutoff=0.5)
-        return by_lower[near[0]] if near else None
+        return nearest_name(text, self.spelled())
 
-    def _spelled(self) -> Iterable[str]:
-        for field in self.fields:
-            yield field.label
-            if field.alias:
-                yield field.alias
+    def spelled(self) -> list[str]:
+        """Return every label and alias."""
+        return [name for field in self.fields for name in (field.label, field.alias) if name]
 
 
-_NO_NAMES = Names(())
+def nearest_name(text: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate most like `text` in any case, or None when nothing is near."""
+    if not 1 <= len(text) <= _MAX_COMPARED:
+        return None
+    by_lower = {name.lower(): name for name in candidates}
+    near = difflib.get_close_matches(text.lower(), by_lower, n=1, cutoff=0.5)
+    return by_lower[near[0]] if near else None
+
+
+_MAX_COMPARED: Final = 40  # characters; nobody mistypes longer names
+_NO_NAMES: Final = Names(())

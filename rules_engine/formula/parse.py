@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from .errors import Finding, Fix, find
-from .limits import MAX_ARGUMENTS, MAX_CHARACTERS, MAX_DEPTH, MAX_NODES
+from .limits import MAX_ARGUMENTS, MAX_CHARACTERS, MAX_DEPTH, MAX_HEIGHT, MAX_NODES
 from .tokens import Token, fold_letters, place_of, read_tokens
 from .tree import Call, Chain, Literal, Name, Node, Percent, Sign
 from .values import ValueType
@@ -84,6 +84,7 @@ class _Parser:
         self.tokens = tokens
         self.index = 0
         self.depth = 0
+        self.height = 0
         self.nodes = 0
 
     def parse_formula(self) -> Node:
@@ -107,7 +108,11 @@ class _Parser:
             rest: list[tuple[str, Node]] = []
             while token.kind == "op" and LEVELS.get(token.value) == here:
                 self.index += 1
+                self.height += 1
+                if self.height > MAX_HEIGHT:
+                    raise _Stop(self.find("too_deep", token, limit=MAX_HEIGHT))
                 rest.append((token.value, self.parse_expression(here + 1)))
+                self.height -= 1
                 token = tokens[self.index]
             self.count_node(token)
             left = Chain(left.start, rest[-1][1].end, left, tuple(rest))
@@ -124,7 +129,7 @@ class _Parser:
                 self.index += 1
                 self.go_deeper(token)
                 operand = self.parse_operand()
-                self.depth -= 1
+                self.come_back()
                 return Sign(start, operand.end, value, operand)
             else:
                 raise _Stop(self.missing_operand(token))
@@ -162,7 +167,7 @@ class _Parser:
             levels += 1
             node = Percent(node.start, token.end, node)
             token = self.tokens[self.index]
-        self.depth -= levels
+        self.come_back(levels)
         return node
 
     def parse_bracket(self, opening: Token) -> Node:
@@ -170,7 +175,7 @@ class _Parser:
         self.go_deeper(opening)
         inner = self.parse_expression(1)
         self.expect_closing(opening)
-        self.depth -= 1
+        self.come_back()
         return inner
 
     def parse_call(self, name: Token) -> Node:
@@ -199,7 +204,7 @@ class _Parser:
                     continue
                 self.expect_closing(opening)
                 break
-        self.depth -= 1
+        self.come_back()
         end = self.tokens[self.index - 1].end
         return Call(name.start, end, fold_function_name(name.value), name.end, tuple(args))
 
@@ -220,8 +225,14 @@ class _Parser:
 
     def go_deeper(self, token: Token) -> None:
         self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise _Stop(self.find("too_deep", token, limit=MAX_DEPTH))
+        self.height += 1
+        if self.depth > MAX_DEPTH or self.height > MAX_HEIGHT:
+            limit = MAX_DEPTH if self.depth > MAX_DEPTH else MAX_HEIGHT
+            raise _Stop(self.find("too_deep", token, limit=limit))
+
+    def come_back(self, levels: int = 1) -> None:
+        self.depth -= levels
+        self.height -= levels
 
     # --- what to say -----------------------------------------------------------------------------
 
@@ -242,9 +253,7 @@ class _Parser:
             fix = Fix(token.start, token.end, "", "去掉一个 =")
         elif token.kind == "op" and token.value == "*" and before.value == "*":
             fix = Fix(before.start, token.end, "^", "换成 ^")
-        return self.find(
-            "missing_operand", token, fix=fix, before=self.typed(before), hint=hint
-        )
+        return self.find("missing_operand", token, fix=fix, before=self.typed(before), hint=hint)
 
     def missing_argument(self, name: Token, token: Token, number: int) -> Finding:
         return self.find("missing_argument", token, function=name.value, number=number)

@@ -8,7 +8,7 @@ written wholly in full-width letters and a bracket follows: ＩＦ（ is IF(, �
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from .errors import Finding, Fix, find
 from .limits import MAX_FINDINGS
@@ -22,7 +22,16 @@ _FULL_WIDTH_LETTERS: Final = {
     **{ord("ａ") + i: chr(ord("a") + i) for i in range(26)},
     ord("＿"): "_",
 }
-_SAME_OPERATOR: Final = {"≥": ">=", "≤": "<=", "≠": "<>", "×": "*", "÷": "/", "−": "-", "≧": ">=", "≦": "<="}
+_SAME_OPERATOR: Final = {
+    "≥": ">=",
+    "≤": "<=",
+    "≠": "<>",
+    "×": "*",
+    "÷": "/",
+    "−": "-",
+    "≧": ">=",
+    "≦": "<=",
+}
 
 _HAN: Final = "\u3007\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0002ebef\U00030000-\U000323af"
 _LETTER: Final = f"A-Za-z_Ａ-Ｚａ-ｚ＿{_HAN}"
@@ -92,7 +101,7 @@ def fold_letters(text: str) -> str:
     return text.translate(_FULL_WIDTH_LETTERS).translate(FOLDED)
 
 
-def place_of(text: str, position: int) -> dict[str, int]:
+def place_of(text: str, position: int) -> dict[str, Any]:
     """Return line and column (both from 1) of a position, for messages."""
     return {
         "line": text.count("\n", 0, position) + 1,
@@ -192,7 +201,7 @@ def _undouble(content: str, folded: str) -> str:
 
 def _unclosed_text(text: str, start: int) -> Finding:
     curly = max(text.rfind("”"), text.rfind("“"))
-    fix = Fix(curly, curly + 1, '"', "换成 \"") if curly > start and text[start] in '"＂' else None
+    fix = Fix(curly, curly + 1, '"', '换成 "') if curly > start and text[start] in '"＂' else None
     return find("unclosed_text", start=start, end=len(text), fix=fix, **place_of(text, start))
 
 
@@ -208,7 +217,11 @@ def _read_label(
 def _unknown_character(text: str, folded: str, position: int) -> Finding:
     character = text[position]
     replacement = _REPLACEMENTS.get(character) or _REPLACEMENTS.get(folded[position])
-    end = position + 2 if text[position : position + 2] in ("!=", "！=", "！＝", "!＝") else position + 1
+    end = (
+        position + 2
+        if text[position : position + 2] in ("!=", "！=", "！＝", "!＝")
+        else position + 1
+    )
     fix = Fix(position, end, replacement, f"换成 {replacement}") if replacement else None
     if character == "。":
         fix = Fix(position, end, "", "删除句号")

@@ -6,12 +6,13 @@ stand side by side in one Chain, so a sum of a thousand terms is wide, not deep.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal as OneOf, TypeAlias
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Literal as OneOf
 
 from .names import Field
-from .values import Result, ValueType
+from .values import Value, ValueType
 
 if TYPE_CHECKING:
     from .functions.registry import Function
@@ -26,7 +27,7 @@ class Literal:
 
     start: int
     end: int
-    value: float | str | bool | Result
+    value: Value
     kinds: Kinds
 
 
@@ -119,9 +120,7 @@ class Invoke:
     over: Field | None = None
 
 
-Node: TypeAlias = (
-    Literal | Sign | Percent | Chain | Name | Call | FieldUse | ColumnUse | Invoke
-)
+Node: TypeAlias = Literal | Sign | Percent | Chain | Name | Call | FieldUse | ColumnUse | Invoke
 
 
 def children_of(node: Node) -> tuple[Node, ...]:
@@ -133,6 +132,20 @@ def children_of(node: Node) -> tuple[Node, ...]:
     if isinstance(node, Sign | Percent):
         return (node.operand,)
     return ()
+
+
+def with_constants(node: Node, values: Sequence[Value]) -> Node:
+    """Return the node with its parts replaced by these values, from left to right."""
+    parts = [
+        Literal(part.start, part.end, value, part.kinds)
+        for part, value in zip(children_of(node), values, strict=True)
+    ]
+    if isinstance(node, Chain):
+        rest = tuple(zip((operator for operator, _ in node.rest), parts[1:], strict=True))
+        return replace(node, first=parts[0], rest=rest)
+    if isinstance(node, Sign | Percent):
+        return replace(node, operand=parts[0])
+    return replace(node, args=tuple(parts)) if isinstance(node, Invoke) else node
 
 
 def walk(node: Node, depth: int = 0) -> Iterator[tuple[Node, int]]:

@@ -12,9 +12,11 @@ from .registry import (
     Parameter,
     Sees,
     Style,
+    constant_named,
     declared_functions,
     find_function,
     function_names,
+    is_reserved_name,
 )
 
 _TOPIC_MODULES = (aggregates, dates, deciding, numbers, results, testing, texts, times)
@@ -29,6 +31,8 @@ __all__ = [
     "Parameter",
     "Sees",
     "Style",
+    "constant_named",
     "find_function",
     "function_names",
+    "is_reserved_name",
 ]

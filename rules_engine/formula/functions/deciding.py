@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from config.errors import gettext_noop
-
-from ..operators import equal, to_logical, to_number
-from ..tree import Kinds
-from ..values import (
+from rules_engine.formula.operators import equal, to_logical, to_number
+from rules_engine.formula.tree import Kinds
+from rules_engine.formula.values import (
     AND_ORDER,
     OR_ORDER,
     STOPPING,
@@ -21,6 +20,7 @@ from ..values import (
     decide,
     strongest,
 )
+
 from .registry import Sees, Style, anything, function, logical, number
 
 _TOPIC = gettext_noop("判断")
@@ -68,7 +68,9 @@ def _infer_all(kinds: Sequence[Kinds]) -> Kinds:
     topic=_TOPIC,
     unknown=_BRANCH_UNKNOWN,
     reading="如果{0}，那么{1}，否则{2}",
-    description=gettext_noop("条件成立时取第一个值，不成立时取第二个值；没有写第二个值时得出“否”。"),
+    description=gettext_noop(
+        "条件成立时取第一个值，不成立时取第二个值；没有写第二个值时得出“否”。"
+    ),
     examples=[
         ('如果(支付金额>0,"已付","未付")', "已付", {"支付金额": 5.0}),
         ("IF(1/0,1,2)", ErrorValue.DIV0),

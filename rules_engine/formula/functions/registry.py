@@ -12,10 +12,17 @@ from enum import Enum, StrEnum
 from typing import Any, Final, TypeAlias, TypeVar
 
 from config.errors import gettext_noop
-
-from ..operators import keep, to_logical, to_number, to_text
-from ..tree import Kinds
-from ..values import STOPPING, ErrorValue, Unknown, Value, ValueType, strongest
+from rules_engine.formula.operators import keep, to_logical, to_number, to_text
+from rules_engine.formula.tree import Kinds
+from rules_engine.formula.values import (
+    STOPPING,
+    ErrorValue,
+    Result,
+    Unknown,
+    Value,
+    ValueType,
+    strongest,
+)
 
 
 class Cost(StrEnum):
@@ -92,7 +99,9 @@ class Function:
     is_bare: bool = False  # may be written without brackets (通过, TRUE)
     in_pairs: bool = False  # repeated parameters come two by two
     infer: Infer | None = None
-    row_run: Run | None = None  # the form 求和(明细, 表达式[, 条件]) of an aggregate
+    row_parameters: tuple[Parameter, ...] = ()  # the form 求和(明细, 表达式[, 条件])
+    row_run: Run | None = None
+    row_run_in_fen: Run | None = None  # the same over amounts
     reading: str = ""  # template of the Chinese sentence: {0} {1} ... and {*}
 
     @property
@@ -115,8 +124,16 @@ class Function:
     @property
     def usage(self) -> str:
         """The signature in Chinese, for messages and the reference page."""
+        return self._write_usage(self.parameters)
+
+    @property
+    def row_usage(self) -> str:
+        """The signature of the form over rows."""
+        return self._write_usage(self.row_parameters or self.parameters)
+
+    def _write_usage(self, parameters: tuple[Parameter, ...]) -> str:
         parts = []
-        for parameter in self.parameters:
+        for parameter in parameters:
             label = f"{parameter.label}…" if parameter.is_repeated else parameter.label
             parts.append(f"[{label}]" if parameter.is_optional else label)
         return f"{self.zh}({', '.join(parts)})"
@@ -320,6 +337,22 @@ def function(
 def find_function(name: str) -> Function | None:
     """Return the function with this name in either language, in any case."""
     return _BY_NAME.get(name.upper())
+
+
+def constant_named(text: str) -> bool | Result | None:
+    """Return the constant a bare name means (通过, 真, TRUE), None when it is no constant."""
+    declared = find_function(text)
+    if declared is None or not declared.is_bare:
+        return None
+    if text != declared.zh and text.upper() not in ("TRUE", "FALSE"):
+        return None
+    value = declared.run()
+    return value if isinstance(value, bool | Result) else None
+
+
+def is_reserved_name(text: str) -> bool:
+    """Tell whether a bare name means a constant and never a field."""
+    return constant_named(text) is not None
 
 
 def function_names() -> tuple[str, ...]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from config.errors import gettext_noop
+from rules_engine.formula.values import Result, ValueType
 
-from ..values import Result, ValueType
 from .registry import function
 
 _TOPIC = gettext_noop("结果")
@@ -20,7 +20,10 @@ _NONE = gettext_noop("没有参数")
     blank=_NONE,
     unknown=_NONE,
     description=gettext_noop("检查通过，得满分。"),
-    examples=[("通过()", Result.PASS), ("如果(支付金额>0,通过,不通过)", Result.PASS, {"支付金额": 9.0})],
+    examples=[
+        ("通过()", Result.PASS),
+        ("如果(支付金额>0,通过,不通过)", Result.PASS, {"支付金额": 9.0}),
+    ],
 )
 def passed() -> Result:
     """The order passes."""

@@ -1,0 +1,658 @@
+"""The checker: resolves names, knows kinds, and says everything that is wrong or doubtful.
+
+Syntax, names, arity and limits refuse; the rest warns. User text never raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from typing import Literal as OneOf
+
+from .errors import Finding, Fix, FormulaErrors, find
+from .explain import name_of
+from .functions import Function, Sees, Style, constant_named, find_function, function_names
+from .functions.registry import Parameter
+from .functions.texts import BadPattern, compile_pattern
+from .limits import MAX_FINDINGS, MAX_PATTERN
+from .moments import parse_moment
+from .names import Field, Names, nearest_name
+from .operators import COMPARISONS, parse_number, to_logical
+from .parse import parse
+from .row_plan import evaluate_constant
+from .tokens import read_tokens
+from .tree import (
+    Call,
+    Chain,
+    ColumnUse,
+    FieldUse,
+    Invoke,
+    Kinds,
+    Literal,
+    Name,
+    Node,
+    Percent,
+    Sign,
+    with_constants,
+)
+from .values import NUMERIC_TYPES, ErrorValue, Value, ValueType, from_serial
+
+Kind = OneOf["judgement", "points", "any"]
+
+_MAX_SUGGESTIONS: Final = 10  # a page of nonsense must not cost a search per word
+_BRANCHING: Final = {"IF": (1, 2), "IFERROR": (0, 1), "IFNA": (0, 1)}
+_ALLOWED: Final = {
+    "judgement": frozenset({ValueType.LOGICAL, ValueType.RESULT, ValueType.ANY}),
+    "points": frozenset({ValueType.NUMBER, ValueType.MONEY, ValueType.RESULT, ValueType.ANY}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A name in the typed text and the field or column it means."""
+
+    start: int
+    end: int
+    field_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A formula as checked: tree, kind, findings and what it depends on."""
+
+    text: str
+    tree: Node | None
+    type: ValueType
+    findings: tuple[Finding, ...]
+    field_ids: frozenset[str]
+    is_time_dependent: bool
+    stored: str
+    uses: tuple[Use, ...] = ()
+    names: Names = field(default_factory=lambda: Names(()), repr=False, compare=False)
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether no finding refuses the formula."""
+        return self.tree is not None and not any(item.refuses for item in self.findings)
+
+    def require_tree(self) -> Node:
+        """Return the tree of a formula that holds together.
+
+        Raises FormulaErrors.
+        """
+        if self.tree is None or not self.is_valid:
+            raise FormulaErrors(self.findings)
+        return self.tree
+
+
+def check(text: str, names: Names, *, kind: Kind = "any") -> Checked:
+    """Check a formula as typed (or as stored) against the names it may use.
+
+    kind: "judgement" wants TRUE/FALSE or a result, "points" a number or a result. Never raises
+    for any text; findings come in the order of their places.
+    """
+    parsed, findings = parse(text)
+    if parsed is None:
+        return Checked(text, None, ValueType.ANY, tuple(findings), frozenset(), False, text)
+    checker = _Checker(text, names)
+    tree = checker.visit(parsed, ())
+    if kind != "any":
+        checker.check_kind(tree, kind)
+    found = sorted(checker.findings, key=lambda item: (item.start, item.end, not item.refuses))
+    uses = tuple(sorted(checker.uses, key=lambda use: use.start))
+    return Checked(
+        text=text,
+        tree=tree,
+        type=_one_type(tree.kinds),
+        findings=tuple(found[:MAX_FINDINGS]),
+        field_ids=frozenset(use.field_id for use in uses),
+        is_time_dependent=checker.is_time_dependent,
+        stored=_write_stored(text, uses),
+        uses=uses,
+        names=names,
+    )
+
+
+def from_stored(stored: str, names: Names) -> str:
+    """Return a stored formula as text with today's labels.
+
+    A field that is gone, or whose label would mean something else there, stays as {#id}.
+    """
+    tokens, _ = read_tokens(stored)
+    pieces: list[str] = []
+    places: list[tuple[int, str, str]] = []  # piece index, id, label
+    position = 0
+    for token in tokens:
+        if token.kind != "id":
+            continue
+        pieces.append(stored[position : token.start])
+        field_id = token.value[2:-1]
+        places.append((len(pieces), field_id, name_of(field_id, names)))
+        pieces.append(places[-1][2])
+        position = token.end
+    pieces.append(stored[position:])
+    meanings = {use.start: use.field_id for use in check("".join(pieces), names).uses}
+    start = 0
+    starts = []
+    for piece in pieces:
+        starts.append(start)
+        start += len(piece)
+    for index, field_id, _label in places:
+        if meanings.get(starts[index]) != field_id:
+            pieces[index] = f"{{#{field_id}}}"
+    return "".join(pieces)
+
+
+def _write_stored(text: str, uses: Sequence[Use]) -> str:
+    pieces: list[str] = []
+    position = 0
+    for use in uses:
+        pieces += (text[position : use.start], f"{{#{use.field_id}}}")
+        position = use.end
+    pieces.append(text[position:])
+    return "".join(pieces)
+
+
+def _one_type(kinds: Kinds) -> ValueType:
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    if kinds <= {ValueType.LOGICAL, ValueType.RESULT}:
+        return ValueType.RESULT
+    if kinds <= {ValueType.NUMBER, ValueType.MONEY}:
+        return ValueType.NUMBER
+    return ValueType.ANY
+
+
+class _Checker:
+    def __init__(self, text: str, names: Names) -> None:
+        self.text = text
+        self.names = names
+        self.findings: list[Finding] = []
+        self.uses: list[Use] = []
+        self.is_time_dependent = False
+        self.constants: dict[int, Value] = {}  # id of typed node -> value without field or clock
+        self.kept: list[Node] = []  # keeps those ids alive
+        self.suggestions = 0
+
+    def say(self, code: str, node: Node, fix: Fix | None = None, **params: object) -> None:
+        self.say_at(code, node.start, node.end, fix, **params)
+
+    def say_at(
+        self, code: str, start: int, end: int, fix: Fix | None = None, **params: object
+    ) -> None:
+        if len(self.findings) < MAX_FINDINGS * 4:
+            self.findings.append(find(code, start=start, end=end, fix=fix, **params))
+
+    # --- nodes -----------------------------------------------------------------------------------
+
+    def visit(self, node: Node, scopes: tuple[Field, ...]) -> Node:
+        """scopes: the ROWS fields whose rows are at hand, innermost last."""
+        if isinstance(node, Chain):
+            return self.visit_chain(node, scopes)
+        if isinstance(node, Call):
+            return self.visit_call(node, scopes)
+        if isinstance(node, Name):
+            return self.visit_name(node, scopes)
+        if isinstance(node, Literal):
+            self.note_constant(node, node.value)
+            return node
+        if isinstance(node, Sign):
+            operand = self.visit(node.operand, scopes)
+            self.warn_arithmetic(operand, "-")
+            kinds = (
+                operand.kinds if operand.kinds <= {ValueType.MONEY, ValueType.DURATION} else _NUMBER
+            )
+            if node.sign == "+":
+                kinds = operand.kinds
+            return self.keep(Sign(node.start, node.end, node.sign, operand, kinds), (operand,))
+        if isinstance(node, Percent):
+            operand = self.visit(node.operand, scopes)
+            self.warn_arithmetic(operand, "%")
+            return self.keep(Percent(node.start, node.end, operand, _NUMBER), (operand,))
+        return node
+
+    def keep(self, node: Node, parts: Sequence[Node]) -> Node:
+        """Note the value of a node whose parts are constant; say so when it always fails."""
+        if not all(id(part) in self.constants for part in parts):
+            return node
+        values = [self.constants[id(part)] for part in parts]
+        value = evaluate_constant(with_constants(node, values))
+        self.note_constant(node, value)
+        is_news = not any(isinstance(part, ErrorValue) for part in values)
+        if isinstance(value, ErrorValue) and is_news and not self.is_expected_error(node):
+            self.say("always_error", node, error=value.code, reason=value.label)
+        return node
+
+    def note_constant(self, node: Node, value: Value) -> None:
+        self.constants[id(node)] = value
+        self.kept.append(node)
+
+    def is_expected_error(self, node: Node) -> bool:
+        if isinstance(node, Invoke) and node.function.en == "NA":
+            return True
+        return any(
+            item.refuses and node.start <= item.start and item.end <= node.end
+            for item in self.findings
+        )
+
+    def visit_name(self, node: Name, scopes: tuple[Field, ...]) -> Node:
+        if node.form == "bare":
+            constant = constant_named(node.text)
+            if constant is not None:
+                kinds = _LOGICAL if isinstance(constant, bool) else _RESULT
+                literal = Literal(node.start, node.end, constant, kinds)
+                self.note_constant(literal, constant)
+                return literal
+        used = self.resolve(node, scopes)
+        if used is not None:
+            target = used.column if isinstance(used, ColumnUse) else used.field
+            self.uses.append(Use(node.start, node.end, target.id))
+            return used
+        self.say_unknown_name(node, scopes)
+        return node
+
+    def resolve(self, node: Name, scopes: tuple[Field, ...]) -> FieldUse | ColumnUse | None:
+        start, end = node.start, node.end
+        for rows in reversed(scopes):
+            columns = self.names.columns_of(rows)
+            column = columns.by_id(node.text) if node.form == "id" else columns.find(node.text)
+            if column is not None:
+                return ColumnUse(start, end, rows, column, frozenset({column.type}))
+        if node.form == "id":
+            found = self.names.by_id(node.text)
+            if found is not None and self.names.owner_of(node.text) is not None:
+                return None  # a column outside its rows
+        else:
+            found = self.names.find(node.text)
+        return FieldUse(start, end, found, frozenset({found.type})) if found else None
+
+    def say_unknown_name(self, node: Name, scopes: tuple[Field, ...]) -> None:
+        if node.form == "id":
+            self.say("deleted_field", node, id=node.text)
+            return
+        if node.form == "bare" and node.folded != node.text:
+            narrow = Fix(node.start, node.end, node.folded, f"改成 {node.folded}")
+            known = self.names.find(node.folded) is not None
+            self.say(
+                "mixed_width_name",
+                node,
+                narrow if known else None,
+                name=node.text[:40],
+                folded=node.folded[:40],
+            )
+            return
+        function = find_function(node.text) if node.form == "bare" else None
+        if function is not None:
+            empty = Fix(node.end, node.end, "()", "补上括号") if function.most == 0 else None
+            self.say("function_as_value", node, empty, name=node.text)
+            return
+        near = self.suggest(node.text, self.spelled(scopes))
+        fix = None
+        if near is not None:
+            written = f"[{near}]" if node.form == "quoted" else near
+            fix = Fix(node.start, node.end, written, f"改成 {near}")
+        hint = f"，是不是「{near}」？" if near else "；字段可以从字段列表里选"
+        self.say("unknown_name", node, fix, name=node.text[:40], hint=hint)
+
+    def spelled(self, scopes: tuple[Field, ...]) -> list[str]:
+        spelled = [name for rows in scopes for name in self.names.columns_of(rows).spelled()]
+        return [*spelled, *self.names.spelled()]
+
+    def suggest(self, text: str, candidates: Sequence[str]) -> str | None:
+        if self.suggestions >= _MAX_SUGGESTIONS:
+            return None
+        self.suggestions += 1
+        return nearest_name(text, candidates)
+
+    # --- operators -------------------------------------------------------------------------------
+
+    def visit_chain(self, node: Chain, scopes: tuple[Field, ...]) -> Node:
+        first = self.visit(node.first, scopes)
+        rest: list[tuple[str, Node]] = []
+        kinds, left = first.kinds, first
+        for operator, typed in node.rest:
+            right = self.visit(typed, scopes)
+            rest.append((operator, right))
+            if operator in COMPARISONS:
+                self.warn_comparison(left, kinds, operator, right)
+            elif operator == "&":
+                self.warn_scalar(left)
+                self.warn_scalar(right)
+            else:
+                if left is first:
+                    self.warn_arithmetic(left, operator)
+                self.warn_arithmetic(right, operator)
+            kinds = _kinds_of_operation(operator, kinds, right.kinds)
+            left = right
+        chain = Chain(node.start, node.end, first, tuple(rest), kinds)
+        return self.keep(chain, (first, *(operand for _, operand in rest)))
+
+    def warn_scalar(self, node: Node) -> bool:
+        if node.kinds == {ValueType.ROWS}:
+            self.say("rows_as_value", node)
+            return True
+        return False
+
+    def warn_arithmetic(self, node: Node, operator: str) -> None:
+        if self.warn_scalar(node):
+            return
+        if node.kinds == {ValueType.RESULT}:
+            self.say("result_as_value", node)
+        elif node.kinds == {ValueType.TEXT}:
+            if isinstance(node, Literal) and isinstance(node.value, str):
+                if not isinstance(parse_number(node.value), float):
+                    self.say("text_in_arithmetic", node)
+                return
+            self.say("text_in_arithmetic", node)
+
+    def warn_comparison(self, left: Node, left_kinds: Kinds, operator: str, right: Node) -> None:
+        if self.warn_scalar(left) or self.warn_scalar(right):
+            return
+        order = _order_of_kinds(left_kinds, right.kinds)
+        if order == 0:
+            return
+        outcome = {
+            "=": False,
+            "<>": True,
+            "<": order < 0,
+            "<=": order < 0,
+            ">": order > 0,
+            ">=": order > 0,
+        }[operator]
+        said = "成立" if outcome else "不成立"
+        code = "text_against_number"
+        params: dict[str, Any] = {"outcome": said}
+        if ValueType.LOGICAL in left_kinds | right.kinds:
+            code = "logical_against_other"
+            other = right.kinds if ValueType.LOGICAL in left_kinds else left_kinds
+            params["other"] = _one_type(other).label
+        fix = self.fix_of_literal(right) or self.fix_of_literal(left)
+        self.say_at(code, left.start, right.end, fix, **params)
+
+    def fix_of_literal(self, node: Node) -> Fix | None:
+        """A text that holds a number or a date can be written as one."""
+        if not isinstance(node, Literal) or not isinstance(node.value, str):
+            return None
+        written = node.value.strip(" ")
+        serial = parse_moment(written)
+        if serial is not None and serial == int(serial) and serial >= 1:
+            day = from_serial(serial)
+            made = f"日期({day.year},{day.month},{day.day})"
+            return Fix(node.start, node.end, made, f"改成 {made}")
+        if isinstance(parse_number(written), float) and serial is None:
+            return Fix(node.start, node.end, written, "去掉引号")
+        return None
+
+    # --- calls -----------------------------------------------------------------------------------
+
+    def visit_call(self, node: Call, scopes: tuple[Field, ...]) -> Node:
+        function = find_function(node.name)
+        if function is None:
+            self.say_unknown_function(node)
+            args = tuple(self.visit(part, scopes) for part in node.args)
+            return Call(node.start, node.end, node.name, node.name_end, args)
+        self.is_time_dependent = self.is_time_dependent or function.uses_now
+        first = self.visit(node.args[0], scopes) if node.args else None
+        over = self.rows_walked(function, first)
+        inner = scopes if over is None else (*scopes, over)
+        args = (
+            () if first is None else (first, *(self.visit(part, inner) for part in node.args[1:]))
+        )
+        if not self.check_arity(node, function, args, over):
+            return Call(node.start, node.end, node.name, node.name_end, args)
+        if function.style is Style.ROWS and over is None and not self.takes_list(function, args):
+            self.say_at("not_rows", node.start, node.name_end, function=function.zh)
+            return Call(node.start, node.end, node.name, node.name_end, args)
+        self.check_arguments(function, args, over)
+        kinds = self.kinds_of_call(function, args, over)
+        invoke = Invoke(node.start, node.end, function, args, kinds, over)
+        if function.style is Style.LAZY:
+            self.warn_branches(invoke)
+        if function.uses_now or function.style is Style.ROWS or over is not None:
+            return invoke
+        return self.keep(invoke, args)
+
+    def rows_walked(self, function: Function, first: Node | None) -> Field | None:
+        """The ROWS field a row function walks, when it is one."""
+        if not isinstance(first, FieldUse | ColumnUse):
+            return None
+        rows = first.field if isinstance(first, FieldUse) else first.column
+        if rows.type is not ValueType.ROWS or not rows.columns:
+            return None
+        return rows if function.style is Style.ROWS or function.row_parameters else None
+
+    def takes_list(self, function: Function, args: tuple[Node, ...]) -> bool:
+        """Without columns only the form with nothing but the list makes sense."""
+        if len(args) > 1 or function.parameters[1:] and not function.parameters[1].is_optional:
+            return False
+        return bool(args[0].kinds & {ValueType.ROWS, ValueType.ANY})
+
+    def say_unknown_function(self, node: Call) -> None:
+        near = self.suggest(node.name, function_names())
+        fix = Fix(node.start, node.name_end, near, f"改成 {near}") if near else None
+        hint = f"，是不是 {near}？" if near else "；函数可以从函数列表里选"
+        self.say_at(
+            "unknown_function", node.start, node.name_end, fix, name=node.name[:40], hint=hint
+        )
+
+    def check_arity(
+        self, node: Call, function: Function, args: tuple[Node, ...], over: Field | None
+    ) -> bool:
+        count = len(args)
+        fewest, most, usage = function.fewest, function.most, function.usage
+        if over is not None and function.row_parameters:
+            fewest = sum(not parameter.is_optional for parameter in function.row_parameters)
+            most, usage = len(function.row_parameters), function.row_usage
+            if count < fewest:
+                column = over.columns[0].label
+                usage = f"{function.zh}({over.label}, {column})"
+                self.say(
+                    "rows_need_expression", node, function=function.zh, rows=over.label, usage=usage
+                )
+                return False
+        elif over is not None and function.en == "DISTINCT" and count < 2:
+            usage = f"{function.zh}({over.label}, {over.columns[0].label})"
+            self.say(
+                "rows_need_expression", node, function=function.zh, rows=over.label, usage=usage
+            )
+            return False
+        wanted = (
+            f"至少 {fewest} "
+            if most is None
+            else f" {fewest} "
+            if fewest == most
+            else f" {fewest} 到 {most} "
+        )
+        shared: dict[str, Any] = {
+            "function": function.zh,
+            "wanted": wanted,
+            "count": count,
+            "usage": usage,
+        }
+        if count < fewest:
+            self.say("too_few_arguments", node, **shared)
+        elif most is not None and count > most:
+            self.say_at("surplus_arguments", args[most].start, args[-1].end, **shared)
+        elif function.in_pairs and (count - _unpaired(function)) % 2:
+            self.say("unpaired_arguments", node, function=function.zh, usage=usage)
+        else:
+            return True
+        return False
+
+    def check_arguments(
+        self, function: Function, args: tuple[Node, ...], over: Field | None
+    ) -> None:
+        for index, part in enumerate(args):
+            if over is not None:
+                parameters = function.row_parameters or function.parameters
+                parameter = parameters[index]
+            else:
+                parameter = function.parameter_at(index)
+            if parameter.is_literal:
+                self.check_pattern(function, part)
+            self.warn_argument(function, parameter, part)
+
+    def warn_argument(self, function: Function, parameter: Parameter, part: Node) -> None:
+        if parameter.type is ValueType.ROWS or function.sees is not Sees.VALUES:
+            return
+        if function.style is Style.AGGREGATE:
+            return
+        if function.style is Style.PLAIN and self.warn_scalar(part):
+            return
+        if parameter.type in NUMERIC_TYPES:
+            self.warn_arithmetic(part, function.zh)
+
+    def check_pattern(self, function: Function, part: Node) -> None:
+        if not isinstance(part, Literal) or not isinstance(part.value, str):
+            self.say("pattern_not_literal", part, function=function.zh)
+            return
+        if len(part.value) > MAX_PATTERN:
+            self.say("pattern_too_long", part, count=len(part.value), limit=MAX_PATTERN)
+            return
+        try:
+            compile_pattern(part.value)
+        except BadPattern as bad:
+            start, end = part.start, part.end
+            place = self.text.find(bad.part, start, end) if bad.part else -1
+            if place >= 0:
+                start, end = place, place + len(bad.part)
+            reason = f"{bad}“{bad.part}”" if bad.part and bad.part != part.value else str(bad)
+            self.say_at("bad_pattern", start, end, reason=reason)
+
+    def kinds_of_call(
+        self, function: Function, args: tuple[Node, ...], over: Field | None
+    ) -> Kinds:
+        if function.infer is None:
+            return frozenset({function.result})
+        if over is not None:
+            return function.infer([args[1].kinds])
+        return function.infer([part.kinds for part in args])
+
+    # --- branches --------------------------------------------------------------------------------
+
+    def warn_branches(self, node: Invoke) -> None:
+        english, args = node.function.en, node.args
+        if english == "IF":
+            outcome = self.constant_condition(args[0])
+            if outcome is not None:
+                self.say("constant_condition", args[0], outcome="成立" if outcome else "不成立")
+                branch = 2 if outcome else 1
+                if branch < len(args):
+                    self.say("unreachable_branch", args[branch])
+        elif english == "IFS":
+            self.warn_ifs(args)
+        elif english == "SWITCH":
+            seen: list[object] = []
+            for option in args[1 : len(args) - (len(args) % 2 == 0) : 2]:
+                if isinstance(option, Literal):
+                    value = option.value.lower() if isinstance(option.value, str) else option.value
+                    if (type(value), value) in seen:
+                        self.say("unreachable_branch", option)
+                    seen.append((type(value), value))
+
+    def warn_ifs(self, args: tuple[Node, ...]) -> None:
+        is_over = False
+        seen: set[str] = set()
+        for index in range(0, len(args), 2):
+            condition = args[index]
+            written = "".join(self.text[condition.start : condition.end].split())
+            if is_over or written in seen:
+                self.say_at("unreachable_branch", condition.start, args[index + 1].end)
+                continue
+            seen.add(written)
+            outcome = self.constant_condition(condition)
+            if outcome is None:
+                continue
+            is_over = outcome
+            if not (outcome and index == len(args) - 2):
+                self.say("constant_condition", condition, outcome="成立" if outcome else "不成立")
+
+    def constant_condition(self, node: Node) -> bool | None:
+        if id(node) not in self.constants:
+            return None
+        outcome = to_logical(self.constants[id(node)])
+        return outcome if isinstance(outcome, bool) else None
+
+    def check_kind(self, tree: Node, kind: Kind) -> None:
+        allowed = _ALLOWED[kind]
+        for branch in _branches(tree):
+            if isinstance(branch, Invoke) and branch.function.en == "IF":  # the missing else
+                if kind == "points":
+                    fix = Fix(branch.end - 1, branch.end - 1, ",0", "补上 0 分")
+                    self.say("points_without_else", branch, fix)
+            elif not branch.kinds <= allowed:
+                wrong = _one_type(branch.kinds - allowed).label
+                self.say(f"{kind}_kind", branch, kind=wrong)
+
+
+def _unpaired(function: Function) -> int:
+    """How many parameters stand outside the pairs."""
+    return sum(not parameter.is_repeated for parameter in function.parameters)
+
+
+def _branches(node: Node) -> Iterator[Node]:
+    """Yield the parts whose value the formula may return; an IF itself where it has no else."""
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        if not isinstance(current, Invoke) or current.function.infer is None:
+            yield current
+            continue
+        args, english = current.args, current.function.en
+        if english in _BRANCHING:
+            waiting.extend(args[index] for index in _BRANCHING[english] if index < len(args))
+            if english == "IF" and len(args) == 2:
+                yield current
+        elif english == "IFS":
+            waiting.extend(args[1::2])
+        elif english == "SWITCH":
+            waiting.extend(args[2::2])
+            if len(args) % 2 == 0:
+                waiting.append(args[-1])
+        elif english == "CHOOSE":
+            waiting.extend(args[1:])
+        else:
+            yield current
+
+
+_NUMBER: Final[Kinds] = frozenset({ValueType.NUMBER})
+_LOGICAL: Final[Kinds] = frozenset({ValueType.LOGICAL})
+_RESULT: Final[Kinds] = frozenset({ValueType.RESULT})
+_TEXT: Final[Kinds] = frozenset({ValueType.TEXT})
+_MONEY: Final[Kinds] = frozenset({ValueType.MONEY})
+_DATETIME: Final[Kinds] = frozenset({ValueType.DATETIME})
+_DURATION: Final[Kinds] = frozenset({ValueType.DURATION})
+
+
+def _kinds_of_operation(operator: str, left: Kinds, right: Kinds) -> Kinds:
+    if operator in COMPARISONS:
+        return _LOGICAL
+    if operator == "&":
+        return _TEXT
+    if operator in ("+", "-"):
+        if left == _MONEY and right == _MONEY:  # money times a number may leave whole fen
+            return _MONEY
+        if left == _DATETIME and right == _DATETIME and operator == "-":
+            return _DURATION
+        if left == _DATETIME or (right == _DATETIME and operator == "+"):
+            return _DATETIME
+        if left == _DURATION:
+            return _DURATION
+    return _NUMBER
+
+
+def _order_of_kinds(left: Kinds, right: Kinds) -> int:
+    """Return -1 or 1 when one kind always comes first, 0 when the values decide."""
+    left_rank, right_rank = _rank(left), _rank(right)
+    if left_rank is None or right_rank is None:
+        return 0
+    return (left_rank > right_rank) - (left_rank < right_rank)
+
+
+def _rank(kinds: Kinds) -> int | None:
+    if kinds <= NUMERIC_TYPES:
+        return 0
+    if kinds == _TEXT:
+        return 1
+    return 2 if kinds == _LOGICAL else None
