@@ -51,7 +51,6 @@ def server(answer, *, context=None):
     finally:
         listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
         listener.close()
-        thread.join(timeout=5)
 
 
 def reply(body=b"ok", status="200 OK", headers=()):
