@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,9 @@ from django.db.models import F, Max
 
 from config.releases.services import get_published
 from config.secrets import blind_index, encrypt
+from config.tenancy.bulk import upsert_rows
 from connectors.orders.canonical import (
+    CanonicalLine,
     CanonicalOrder,
     CanonicalPayment,
     CanonicalReceipt,
@@ -49,6 +51,9 @@ from connectors.orders.statuses import (
 )
 from connectors.shops.models import Channel, Shop, Source, SourceKind
 
+# A stored line or one on its way in: both carry what the evidence needs.
+Line = OrderLine | CanonicalLine
+
 NODE_TABLE_KIND = "node_table"
 NODE_TABLE_KEY = "default"
 MAX_BATCH = 500
@@ -74,28 +79,23 @@ _COPIED = tuple(
         "address_detail",
     }
 )
+_HASHED = tuple(f.name for f in fields(CanonicalOrder) if f.name != "raw")
 _ORDER_COLUMNS = [
-    f.name
-    for f in Order._meta.concrete_fields
-    if f.name
-    not in {"id", "tenant", "environment", "public_id", "shop", "order_no", "first_received_at"}
+    f.attname for f in Order._meta.concrete_fields if f.name not in {"id", "tenant", "environment"}
 ]
-_LINE_COLUMNS = [
-    f.name
-    for f in OrderLine._meta.concrete_fields
-    if f.name not in {"id", "tenant", "environment", "order"}
-]
+_ORDER_FIXED = {"public_id", "shop_id", "order_no", "first_received_at"}
+_LINE_COLUMNS = ["order_id", *(f.name for f in fields(CanonicalLine))]
 _PAYMENT_COLUMNS = [
-    "order",
+    "source_id",
+    "order_id",
     "is_gateway",
-    "method",
-    "status",
-    "phase",
-    "amount_fen",
-    "paid_at",
-    "custom",
+    *(f.name for f in fields(CanonicalPayment)),
 ]
-_RECEIPT_COLUMNS = ["order", "received_at", "reviewed_at", "picked_at", "shipped_at", "custom"]
+_RECEIPT_COLUMNS = ["source_id", "order_id", *(f.name for f in fields(CanonicalReceipt))]
+_PART_COLUMNS: dict[type[Payment] | type[Receipt], list[str]] = {
+    Payment: _PAYMENT_COLUMNS,
+    Receipt: _RECEIPT_COLUMNS,
+}
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,8 @@ def _known_shops() -> dict[tuple[str, str], Shop]:
 
 def _digest(record: CanonicalOrder) -> str:
     """Content hash of an order: equal content, equal hash, whatever the raw spelling was."""
-    return hashlib.sha256(repr(replace(record, raw={})).encode()).hexdigest()[:32]
+    content = [getattr(record, name) for name in _HASHED]
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:32]
 
 
 class _Batch:
@@ -255,7 +256,6 @@ class _Batch:
                     order_no=record.order_no,
                     revision=0,
                     first_received_at=self.now,
-                    is_history=self.is_history,
                 )
                 stored[record.order_no].append(order)
                 counts["new"] += 1
@@ -271,6 +271,7 @@ class _Batch:
         order.raw_status = record.raw_status[:100]
         order.channel, order.source = record.channel, self.source
         order.custom = dict(record.custom)
+        order.is_history = self.is_history
         order.is_open = record.stage not in FINAL_STAGES and record.stage != Stage.DELIVERED
         order.has_address_detail = bool(record.address_detail)
         order.name_sealed = encrypt(record.receiver_name, purpose=NAME_PURPOSE)
@@ -295,9 +296,8 @@ class _Batch:
         self._save_parts(
             model=Payment,
             records=records,
-            columns=_PAYMENT_COLUMNS,
             key=("order_no", "payment_id"),
-            extra={"is_gateway": self.source.kind == SourceKind.GATEWAY},
+            head=(self.source.kind == SourceKind.GATEWAY,),
             stored=stored,
             changed=changed,
             counts=counts,
@@ -313,9 +313,8 @@ class _Batch:
         self._save_parts(
             model=Receipt,
             records=records,
-            columns=_RECEIPT_COLUMNS,
             key=("order_no",),
-            extra={},
+            head=(),
             stored=stored,
             changed=changed,
             counts=counts,
@@ -326,9 +325,8 @@ class _Batch:
         *,
         model: Any,
         records: Sequence[Any],
-        columns: list[str],
         key: tuple[str, ...],
-        extra: dict[str, Any],
+        head: tuple[Any, ...],
         stored: dict[str, list[Order]],
         changed: dict[str, Order],
         counts: dict[str, int],
@@ -343,11 +341,11 @@ class _Batch:
             )
         }
         rows = []
+        names = [f.name for f in fields(records[0])]
         for identity, record in newest.items():
-            values = {f.name: getattr(record, f.name) for f in fields(record)} | extra
-            values["custom"] = dict(values["custom"])
+            values = [getattr(record, name) for name in names]
             before = known.get(identity)
-            if before is not None and all(getattr(before, n) == v for n, v in values.items()):
+            if before is not None and values == [getattr(before, name) for name in names]:
                 counts["unchanged"] += 1
                 continue
             counts["updated" if before else "new"] += 1
@@ -356,16 +354,8 @@ class _Batch:
                 counts["waiting"] += 1
             else:
                 changed.setdefault(f"{owner.shop_id}:{owner.order_no}", owner)
-            rows.append(
-                model(source=self.source, order=owner if owner and owner.pk else None, **values)
-            )
-        if rows:
-            model.objects.bulk_create(
-                rows,
-                update_conflicts=True,
-                unique_fields=["environment", "source", *key],
-                update_fields=columns,
-            )
+            rows.append((self.source.pk, owner.pk if owner else None, *head, *values))
+        _upsert_parts(model, rows, key)
 
     # -- the rest of the batch ---------------------------------------------------------------
 
@@ -391,82 +381,84 @@ class _Batch:
             stand_at(order, walked[key])
 
         is_known = {key: order.pk is not None for key, order in changed.items()}
-        saved = Order.objects.bulk_create(
-            list(changed.values()),
-            update_conflicts=True,
-            unique_fields=["environment", "shop", "order_no"],
-            update_fields=_ORDER_COLUMNS,
-        )
-        assert all(order.pk for order in saved)  # noqa: S101 - both databases return the keys
-        self._changed_pks = {key: order.pk for key, order in changed.items()}
+        self._save_orders(changed)
         self._save_lines(is_known)
         self._save_order_payments()
         self._adopt(changed, payments, receipts)
         self._save_events(changed, is_known)
         self._save_passages(changed, walked, is_known)
-        self._save_raw(changed)
+        self._save_raw()
         self._mark_related(changed)
 
-    def _lines_of(self, changed: dict[str, Order]) -> dict[str, list[OrderLine]]:
+    def _save_orders(self, changed: dict[str, Order]) -> None:
+        """Upsert the order rows and learn the keys of the new ones."""
+        upsert_rows(
+            Order,
+            columns=_ORDER_COLUMNS,
+            rows=[[getattr(o, c) for c in _ORDER_COLUMNS] for o in changed.values()],
+            conflict=["environment_id", "shop_id", "order_no"],
+            update=[c for c in _ORDER_COLUMNS if c not in _ORDER_FIXED],
+        )
+        new = {(o.shop_id, o.order_no): o for o in changed.values() if o.pk is None}
+        if new:
+            numbers = [number for _shop, number in new]
+            found = Order.objects.filter(order_no__in=numbers).values_list(
+                "pk", "shop_id", "order_no"
+            )
+            for pk, shop_id, number in found:
+                if (shop_id, number) in new:
+                    new[shop_id, number].pk = pk
+        self._changed_pks = {key: order.pk for key, order in changed.items()}
+
+    def _lines_of(self, changed: dict[str, Order]) -> dict[str, Sequence[Line]]:
         """Lines per changed order: new ones from the record, the rest from the database."""
-        lines: dict[str, list[OrderLine]] = defaultdict(list)
-        untouched = {o.pk: key for key, o in changed.items() if key not in self.records}
+        stored: dict[int, list[Line]] = defaultdict(list)
+        untouched = [o.pk for key, o in changed.items() if key not in self.records]
         if untouched:
             for line in OrderLine.objects.filter(order_id__in=untouched):
-                lines[untouched[line.order_id]].append(line)
-        for key, record in self.records.items():
-            for line in record.lines:
-                values = {f.name: getattr(line, f.name) for f in fields(line)}
-                values["custom"] = dict(values["custom"])
-                lines[key].append(OrderLine(order=changed[key], **values))
-        self.new_lines = {key: lines[key] for key in self.records}
-        return lines
+                stored[line.order_id].append(line)
+        return {
+            key: self.records[key].lines if key in self.records else stored[order.pk]
+            for key, order in changed.items()
+        }
 
     def _save_lines(self, is_known: dict[str, bool]) -> None:
-        rows = [line for lines in self.new_lines.values() for line in lines]
-        for line in rows:
-            line.order_id = line.order.pk
-        orders = [self._changed_pks[key] for key in self.new_lines if is_known[key]]
+        """Upsert the lines of new records and remove lines a changed order no longer has."""
+        rows = [
+            (self._changed_pks[key], *(getattr(line, name) for name in _LINE_COLUMNS[1:]))
+            for key, record in self.records.items()
+            for line in record.lines
+        ]
+        orders = [self._changed_pks[key] for key in self.records if is_known[key]]
         if orders:
-            keep = {(line.order_id, line.line_id) for line in rows}
+            keep = {row[:2] for row in rows}
             stale = [
                 pk
-                for pk, order_id, line_id in OrderLine.objects.filter(
-                    order_id__in=orders
-                ).values_list("pk", "order_id", "line_id")
-                if (order_id, line_id) not in keep
+                for pk, *identity in OrderLine.objects.filter(order_id__in=orders).values_list(
+                    "pk", "order_id", "line_id"
+                )
+                if tuple(identity) not in keep
             ]
             if stale:
                 OrderLine.objects.filter(pk__in=stale).delete()
-        if rows:
-            OrderLine.objects.bulk_create(
-                rows,
-                update_conflicts=True,
-                unique_fields=["order", "line_id"],
-                update_fields=_LINE_COLUMNS[1:],
-            )
+        upsert_rows(
+            OrderLine,
+            columns=_LINE_COLUMNS,
+            rows=rows,
+            conflict=["order_id", "line_id"],
+            update=_LINE_COLUMNS[2:],
+        )
 
     def _save_order_payments(self) -> None:
-        rows = []
-        for key, record in self.records.items():
-            for payment in record.payments:
-                values = {f.name: getattr(payment, f.name) for f in fields(payment)}
-                values["custom"] = dict(values["custom"])
-                rows.append(
-                    Payment(
-                        source=self.source,
-                        order_id=self._changed_pks[key],
-                        is_gateway=self.source.kind == SourceKind.GATEWAY,
-                        **values,
-                    )
-                )
-        if rows:
-            Payment.objects.bulk_create(
-                rows,
-                update_conflicts=True,
-                unique_fields=["environment", "source", "order_no", "payment_id"],
-                update_fields=_PAYMENT_COLUMNS,
-            )
+        """Upsert the payments that came inside orders."""
+        names = [f.name for f in fields(CanonicalPayment)]
+        is_gateway = self.source.kind == SourceKind.GATEWAY
+        rows = [
+            (self.source.pk, self._changed_pks[key], is_gateway, *(getattr(p, n) for n in names))
+            for key, record in self.records.items()
+            for p in record.payments
+        ]
+        _upsert_parts(Payment, rows, ("order_no", "payment_id"))
 
     def _adopt(
         self,
@@ -493,22 +485,37 @@ class _Batch:
             .annotate(last=Max("sequence"))
             .values_list("order_id", "last")
         )
-        events = []
+        rows = []
         for order in moved.values():
             occurred, kind = moment_of_stage(order)
-            events.append(
-                StatusEvent(
-                    order=order,
-                    source=self.source,
-                    sequence=last.get(order.pk, 0) + 1,
-                    kind=kind,
-                    stage=order.stage,
-                    raw_status=order.raw_status,
-                    occurred_at=occurred or self.now,
-                    recorded_at=self.now,
+            rows.append(
+                (
+                    order.pk,
+                    self.source.pk,
+                    last.get(order.pk, 0) + 1,
+                    kind,
+                    order.stage,
+                    order.raw_status,
+                    occurred or self.now,
+                    self.now,
                 )
             )
-        StatusEvent.objects.bulk_create(events)
+        upsert_rows(
+            StatusEvent,
+            columns=[
+                "order_id",
+                "source_id",
+                "sequence",
+                "kind",
+                "stage",
+                "raw_status",
+                "occurred_at",
+                "recorded_at",
+            ],
+            rows=rows,
+            conflict=["order_id", "sequence"],
+            update=[],
+        )
 
     def _save_passages(
         self,
@@ -521,27 +528,27 @@ class _Batch:
             known=[order.pk for key, order in changed.items() if is_known[key]],
         )
 
-    def _save_raw(self, changed: dict[str, Order]) -> None:
+    def _save_raw(self) -> None:
         rows = [
-            RawPayload(
-                order=changed[key],
-                source=self.source,
-                sealed=encrypt(
+            (
+                self._changed_pks[key],
+                self.source.pk,
+                encrypt(
                     json.dumps(dict(record.raw), ensure_ascii=False, cls=DjangoJSONEncoder),
                     purpose=RAW_PURPOSE,
                 ),
-                received_at=self.now,
+                self.now,
             )
             for key, record in self.records.items()
             if record.raw
         ]
-        if rows:
-            RawPayload.objects.bulk_create(
-                rows,
-                update_conflicts=True,
-                unique_fields=["order", "source"],
-                update_fields=["sealed", "received_at"],
-            )
+        upsert_rows(
+            RawPayload,
+            columns=["order_id", "source_id", "sealed", "received_at"],
+            rows=rows,
+            conflict=["order_id", "source_id"],
+            update=["sealed", "received_at"],
+        )
 
     def _mark_related(self, changed: dict[str, Order]) -> None:
         """Raise the revision of other open orders of the same buyers: their facts may move."""
@@ -607,7 +614,7 @@ def moment_of_stage(order: Order) -> tuple[datetime | None, str]:
 
 
 def evidence_of(
-    order: Order, lines: Sequence[OrderLine], connected: frozenset[str] | set[str]
+    order: Order, lines: Sequence[Line], connected: frozenset[str] | set[str]
 ) -> Evidence:
     """Read an order's columns and lines as evidence for the twelve nodes."""
     is_mall = order.channel == Channel.PRIVATE_MALL
@@ -685,22 +692,29 @@ def save_passages(walked: Mapping[int, Sequence[Passage]], *, known: Sequence[in
                 p.left_at,
                 p.is_inferred,
             ):
-                rows.append(
-                    NodePassage(
-                        order_id=order_id,
-                        node=p.node,
-                        entered_at=p.entered_at,
-                        left_at=p.left_at,
-                        is_inferred=p.is_inferred,
-                    )
-                )
+                rows.append((order_id, p.node, p.entered_at, p.left_at, p.is_inferred))
     gone = [row.pk for key, row in before.items() if key not in kept]
     if gone:
         NodePassage.objects.filter(pk__in=gone).delete()
-    if rows:
-        NodePassage.objects.bulk_create(
-            rows,
-            update_conflicts=True,
-            unique_fields=["order", "node"],
-            update_fields=["entered_at", "left_at", "is_inferred"],
-        )
+    upsert_rows(
+        NodePassage,
+        columns=["order_id", "node", "entered_at", "left_at", "is_inferred"],
+        rows=rows,
+        conflict=["order_id", "node"],
+        update=["entered_at", "left_at", "is_inferred"],
+    )
+
+
+def _upsert_parts(
+    model: type[Payment] | type[Receipt], rows: Sequence[Sequence[Any]], key: tuple[str, ...]
+) -> None:
+    """Upsert payments or receipts, tying them to their orders where those are known."""
+    columns = _PART_COLUMNS[model]
+    conflict = ["environment_id", "source_id", *key]
+    upsert_rows(
+        model,
+        columns=columns,
+        rows=rows,
+        conflict=conflict,
+        update=[c for c in columns if c not in conflict],
+    )
