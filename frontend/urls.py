@@ -1,10 +1,13 @@
-"""All addresses of the product."""
+"""All addresses of the product. Each page module brings its own `urlpatterns`."""
 
 from __future__ import annotations
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+
+from frontend.api import urls as api_urls
+from frontend.pages import home, login
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
@@ -14,5 +17,9 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
+    *login.urlpatterns,
+    *home.urlpatterns,
+    # one line per page module: *files.urlpatterns,
+    *api_urls.urlpatterns,
     path("admin/", admin.site.urls),
 ]

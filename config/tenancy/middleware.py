@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import ObjectDoesNotExist
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.translation import gettext as _
 
+from config.errors import AppError, BadInput, NotAllowed, NotFound, WrongState
 from config.tenancy.roles import list_environments, list_memberships, rights_in
 from config.tenancy.scope import for_environment, for_tenant
 
@@ -39,7 +44,9 @@ class ScopeMiddleware:
         request.rights = rights_in(request.memberships, request.environment) | rights_in(
             request.memberships, None
         )
-        return self.get_response(request)
+        zone = request.environment.zone if request.environment else timezone.get_default_timezone()
+        with timezone.override(zone):
+            return self.get_response(request)
 
     def process_view(self, request: Any, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         if not request.user.is_authenticated or request.user.tenant_id is None:
@@ -50,8 +57,26 @@ class ScopeMiddleware:
             if request.environment is not None
             else for_tenant(request.user.tenant, write=write)
         )
-        with scope:
-            response = view(request, *args, **kwargs)
-            if hasattr(response, "render") and callable(response.render):
-                response.render()
+        try:
+            with scope:
+                response = view(request, *args, **kwargs)
+                if hasattr(response, "render") and callable(response.render):
+                    response.render()
+        except (ObjectDoesNotExist, NotFound) as error:
+            raise Http404 from error  # absent and foreign look the same
+        except tuple(_REFUSALS) as error:
+            return refuse(request, error)
         return response
+
+
+_REFUSALS: dict[type[AppError], int] = {NotAllowed: 403, WrongState: 409, BadInput: 400}
+
+
+def refuse(request: HttpRequest, error: AppError) -> HttpResponse:
+    """The page that says why something was not done; the transaction has been rolled back."""
+    heading = _("没有这项权限") if isinstance(error, NotAllowed) else _("没有做成")
+    message = _(error.message) % error.params if error.params else _(error.message)
+    status = next(code for kind, code in _REFUSALS.items() if isinstance(error, kind))
+    if request.headers.get("HX-Request"):  # a fragment says it in one line
+        return HttpResponse(message, status=status, content_type="text/plain; charset=utf-8")
+    return render(request, "refusal.html", {"heading": heading, "message": message}, status=status)
