@@ -13,6 +13,8 @@ app = Celery("hedao", include=["workflows.patrol.tasks"])
 app.config_from_object("django.conf:settings", namespace="CELERY")
 # Red first: one worker serves the urgent queues, another the bulk ones (`manage.py up`).
 app.conf.task_queues = [Queue(n) for n in ("tick", "notify", "evaluate", "sync", "backtest")]
+# A queue of its own per worker: the supervisor's heartbeat takes the way the work takes.
+app.conf.worker_direct = True
 app.conf.task_default_queue = "evaluate"
 app.conf.beat_schedule = {
     "tick": {"task": "patrol.tick", "schedule": 60.0, "options": {"queue": "tick", "expires": 55}}
