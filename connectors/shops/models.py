@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -77,3 +78,45 @@ class Source(EnvironmentModel):
 
     def __str__(self) -> str:
         return self.name
+
+
+class AllowedAddress(EnvironmentModel):
+    """A private host:port this environment may reach, asked for by one person, allowed by another.
+
+    Without an approved entry the client door refuses every private address; the simulators are
+    entries too, never an exception for loopback.
+    """
+
+    public_id = models.CharField(max_length=24, unique=True, default=new_public_id, editable=False)
+    host = models.CharField(_("主机名或 IP"), max_length=253)
+    port = models.PositiveIntegerField(_("端口"))
+    purpose = models.CharField(_("用途"), max_length=200)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    requested_at = models.DateTimeField(_("申请时间"))
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    approved_at = models.DateTimeField(_("批准时间"), null=True)
+
+    class Meta(EnvironmentModel.Meta):
+        verbose_name = _("放行地址")
+        verbose_name_plural = _("放行地址")
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["environment", "host", "port"], name="allowed_address_once"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(port__gte=1, port__lte=65535), name="allowed_address_port"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(approved_by__isnull=True)
+                | models.Q(requested_by__isnull=True)
+                | ~models.Q(approved_by=models.F("requested_by")),
+                name="allowed_address_by_two",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
