@@ -291,12 +291,24 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "frontend.api.errors.handle_error",
     "UNAUTHENTICATED_USER": None,
+    "DEFAULT_THROTTLE_CLASSES": ["frontend.api.throttling.KeyThrottle"],
+    # Per token, counted in each web process.
+    "DEFAULT_THROTTLE_RATES": {"key": os.environ.get("API_RATE", "600/min")},
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Hedao API",
-    "DESCRIPTION": "标准订单、健康分与规则集（只读）",
+    "DESCRIPTION": "标准订单、健康分与规则集（只读）。每个令牌只打开一个环境。",
     "VERSION": "1.0.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1/",
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "ENUM_NAME_OVERRIDES": {
+        "BandEnum": "rules_engine.scoring.bands.Band",
+        "ChannelEnum": "connectors.shops.models.Channel",
+        "StageEnum": "connectors.orders.statuses.Stage",
+    },
 }
 
 # --- logs -----------------------------------------------------------------------------------

@@ -262,19 +262,17 @@ def install_preset(
 
 def export_yaml(version: Version) -> str:
     """A version as one YAML text with a checksum; the same text promotes it elsewhere."""
-    return yaml.safe_dump(
-        {
-            "format": FORMAT,
-            "kind": version.document.kind,
-            "key": version.document.key,
-            "name": version.document.name,
-            "version": version.number,
-            "checksum": version.checksum,
-            "content": version.content,
-        },
-        allow_unicode=True,
-        sort_keys=False,
-        width=100,
+    head = {
+        "format": FORMAT,
+        "kind": version.document.kind,
+        "key": version.document.key,
+        "name": version.document.name,
+        "version": version.number,
+        "checksum": version.checksum,
+    }
+    # Sorted, because jsonb keeps no order of keys: equal contents must export as equal bytes.
+    return yaml.safe_dump(head, allow_unicode=True, sort_keys=False, width=100) + yaml.safe_dump(
+        {"content": version.content}, allow_unicode=True, sort_keys=True, width=100
     )
 
 

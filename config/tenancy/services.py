@@ -10,7 +10,7 @@ from django.db.models import Q
 from config.errors import BadInput, gettext_noop
 from config.tenancy.models import Environment, ScopeKey
 
-TOKEN_PREFIX = "hdk_"  # lets secret scanners recognise a leaked token
+PREFIX = "hdk_"  # lets secret scanners recognise a leaked token
 # `last_used_at` is for people; writing it on every request would make readers wait for writers.
 USE_RESOLUTION = timedelta(minutes=5)
 
@@ -23,7 +23,7 @@ def create_scope_key(environment: Environment, *, name: str) -> tuple[ScopeKey, 
     name = name.strip()
     if not 1 <= len(name) <= 100:
         raise BadInput(gettext_noop("请写明令牌的用途（1–100 个字）"), code="bad_name")
-    token = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    token = PREFIX + secrets.token_urlsafe(32)
     key = ScopeKey.objects.create(
         tenant_id=environment.tenant_id,
         environment=environment,
@@ -44,9 +44,7 @@ def get_scope_key(token: str) -> ScopeKey | None:
     """The active key of this token with its environment, or None (unknown, disabled, closed)."""
     return (
         ScopeKey.objects.select_related("environment__division", "environment__tenant")
-        .filter(
-            token_hash=ScopeKey.hash_token(token), is_active=True, environment__is_active=True
-        )
+        .filter(token_hash=ScopeKey.hash_token(token), is_active=True, environment__is_active=True)
         .first()
     )
 
