@@ -121,6 +121,7 @@ class Order(EnvironmentModel):
             models.Index(fields=["environment", "order_no"], name="order_by_number"),
             models.Index(fields=["environment", "-placed_at", "-id"], name="order_by_time"),
             models.Index(fields=["environment", "is_open", "node"], name="order_by_node"),
+            models.Index(fields=["environment", "received_at", "id"], name="order_by_received"),
             models.Index(fields=["environment", "phone_tail"], name="order_by_phone_tail"),
             models.Index(fields=["environment", "buyer_index"], name="order_by_buyer"),
         ]

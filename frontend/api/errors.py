@@ -21,7 +21,7 @@ _APP_STATUS: tuple[tuple[type[AppError], int], ...] = (
 )
 
 
-class ErrorSerializer(serializers.Serializer[Any]):
+class ErrorSerializer(serializers.Serializer):
     """What every refusal looks like."""
 
     code = serializers.CharField(help_text="稳定的英文错误码，供程序判断")
@@ -83,9 +83,7 @@ def handle_error(exc: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(exc, PermissionDenied | exceptions.PermissionDenied):
         return error_response(403, code="not_allowed", message=_("令牌没有这项权限"))
     if isinstance(exc, exceptions.APIException):
-        return error_response(
-            exc.status_code, code=str(exc.default_code), message=str(exc.detail)
-        )
+        return error_response(exc.status_code, code=str(exc.default_code), message=str(exc.detail))
     return None
 
 

@@ -17,9 +17,8 @@ from connectors.orders.services import list_nodes
 from connectors.orders.statuses import Stage
 from connectors.shops.models import Channel
 from frontend.api.errors import ErrorSerializer
-from frontend.api.scores import ScoreSerializer
+from frontend.api.scores import BANDS, ScoreSerializer, get_score
 from frontend.api.views import ScopedView, page_body, read_choice, read_moment, read_page
-from rules_engine.scoring.bands import BANDS
 
 _ERRORS = {400: ErrorSerializer, 401: ErrorSerializer, 429: ErrorSerializer}
 _MONEY = (
@@ -34,7 +33,7 @@ _MONEY = (
 )
 
 
-class ReceiverSerializer(serializers.Serializer[Any]):
+class ReceiverSerializer(serializers.Serializer):
     """Who receives the goods; always masked, whatever the token."""
 
     name = serializers.CharField(help_text="脱敏，如 王**")
@@ -45,14 +44,14 @@ class ReceiverSerializer(serializers.Serializer[Any]):
     district = serializers.CharField(allow_null=True)
 
 
-class OrderSerializer(serializers.ModelSerializer[Order]):
+class OrderSerializer(serializers.ModelSerializer):
     """One order as the list shows it. Money in fen; null: the source did not tell."""
 
     id = serializers.CharField(source="public_id", help_text="本系统的订单编号，用于详情地址")
     shop = serializers.CharField(source="shop.name")
     stage = serializers.ChoiceField(choices=[s.value for s in Stage])
     receiver = serializers.SerializerMethodField()
-    score = ScoreSerializer(allow_null=True, help_text="还没有评分时为 null")
+    score = serializers.SerializerMethodField()
 
     class Meta:
         model = Order
@@ -96,8 +95,14 @@ class OrderSerializer(serializers.ModelSerializer[Order]):
             "district": order.district,
         }
 
+    @extend_schema_field(ScoreSerializer(allow_null=True))
+    def get_score(self, order: Order) -> Any:
+        """The score in force; null while the order has not been scored."""
+        score = get_score(order)
+        return None if score is None else ScoreSerializer(score).data
 
-class LineSerializer(serializers.ModelSerializer[OrderLine]):
+
+class LineSerializer(serializers.ModelSerializer):
     """One line of an order."""
 
     class Meta:
@@ -118,7 +123,7 @@ class LineSerializer(serializers.ModelSerializer[OrderLine]):
         ]
 
 
-class PaymentSerializer(serializers.ModelSerializer[Payment]):
+class PaymentSerializer(serializers.ModelSerializer):
     """One payment, from a platform or a gateway."""
 
     source = serializers.CharField(source="source.name")
@@ -137,7 +142,7 @@ class PaymentSerializer(serializers.ModelSerializer[Payment]):
         ]
 
 
-class ReceiptSerializer(serializers.ModelSerializer[Receipt]):
+class ReceiptSerializer(serializers.ModelSerializer):
     """What one OMS or WMS says of the order."""
 
     source = serializers.CharField(source="source.name")
@@ -155,7 +160,7 @@ class ReceiptSerializer(serializers.ModelSerializer[Receipt]):
         ]
 
 
-class PassageSerializer(serializers.ModelSerializer[NodePassage]):
+class PassageSerializer(serializers.ModelSerializer):
     """When the order entered and left one of the twelve nodes."""
 
     label = serializers.SerializerMethodField(help_text="节点名称")
@@ -213,7 +218,7 @@ class OrderDetailSerializer(OrderSerializer):
         return PassageSerializer(rows, many=True, context=self.context).data
 
 
-class OrderPageSerializer(serializers.Serializer[Any]):
+class OrderPageSerializer(serializers.Serializer):
     """One page of orders."""
 
     results = OrderSerializer(many=True)
@@ -243,7 +248,7 @@ class OrderList(ScopedView):
             OpenApiParameter("order_no", str, description="订单号，完全相同"),
             OpenApiParameter("channel", str, enum=Channel.values, description="渠道"),
             OpenApiParameter("stage", str, enum=[s.value for s in Stage], description="阶段"),
-            OpenApiParameter("band", str, enum=list(BANDS), description="级别"),
+            OpenApiParameter("band", str, enum=BANDS, description="级别"),
             OpenApiParameter("cause", str, description="归因，完全相同，如 支付回调丢失"),
             OpenApiParameter(
                 "updated_since", OpenApiTypes.DATETIME, description="此时刻及以后收到（带时区）"

@@ -21,7 +21,7 @@ _ERRORS = {400: ErrorSerializer, 401: ErrorSerializer, 429: ErrorSerializer}
 _PUBLIC_STATES = (State.PUBLISHED, State.RETIRED)
 
 
-class VersionSerializer(serializers.ModelSerializer[Version]):
+class VersionSerializer(serializers.ModelSerializer):
     """A numbered state of a rule set."""
 
     class Meta:
@@ -47,7 +47,7 @@ class VersionContentSerializer(VersionSerializer):
         fields: ClassVar = [*VersionSerializer.Meta.fields, "content"]
 
 
-class RuleSetSerializer(serializers.Serializer[Any]):
+class RuleSetSerializer(serializers.Serializer):
     """A rule set and the version in force."""
 
     id = serializers.CharField(source="public_id")
@@ -64,7 +64,7 @@ class RuleSetDetailSerializer(RuleSetSerializer):
     versions = VersionSerializer(many=True, help_text="从新到旧")
 
 
-class RuleSetListSerializer(serializers.Serializer[Any]):
+class RuleSetListSerializer(serializers.Serializer):
     """All rule sets of an environment."""
 
     results = RuleSetSerializer(many=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
@@ -14,29 +14,34 @@ from rest_framework.response import Response
 from connectors.orders.models import Order
 from frontend.api.errors import ErrorSerializer
 from frontend.api.views import ScopedView, page_body, read_choice, read_moment, read_page
-from rules_engine.scoring.bands import BANDS
+from rules_engine.scoring.bands import Band
 from rules_engine.scoring.models import Score, ScoreChange
 
 _ERRORS = {400: ErrorSerializer, 401: ErrorSerializer, 429: ErrorSerializer}
 
 
-class PointsField(serializers.Field[int, Any, str, Any]):
-    """Stored hundredths as points with two decimals, never rounded up over a line (69.99)."""
+BANDS = [band.value for band in Band]
+
+
+@extend_schema_field(OpenApiTypes.DECIMAL)
+class PointsField(serializers.Field):
+    """Stored hundredths as points with two decimals, never rounded up over a line ("69.99")."""
 
     def to_representation(self, value: int) -> str:
         """6999 -> "69.99"."""
         return f"{value // 100}.{value % 100:02d}"
 
 
-PointsField = extend_schema_field(OpenApiTypes.DECIMAL)(PointsField)  # type: ignore[misc] # annotates the class
-
-
-class ScoreSerializer(serializers.ModelSerializer[Score]):
+class ScoreSerializer(serializers.ModelSerializer):
     """The score in force of one order."""
 
     score = PointsField(source="score_hundredths", read_only=True)
-    uncapped = PointsField(source="uncapped_hundredths", read_only=True)
-    band = serializers.ChoiceField(choices=list(BANDS))
+    uncapped = PointsField(source="uncapped_hundredths", read_only=True, help_text="封顶前的分数")
+    cap = PointsField(
+        source="cap_hundredths", read_only=True, allow_null=True, help_text="封顶；没有时为 null"
+    )
+    sum = serializers.CharField(source="sum_text", help_text="算式")
+    band = serializers.ChoiceField(choices=BANDS)
     rule_version = serializers.IntegerField(source="version.number", allow_null=True)
 
     class Meta:
@@ -45,6 +50,7 @@ class ScoreSerializer(serializers.ModelSerializer[Score]):
             "score",
             "uncapped",
             "cap",
+            "sum",
             "band",
             "cause",
             "needs_intervention",
@@ -55,11 +61,17 @@ class ScoreSerializer(serializers.ModelSerializer[Score]):
         ]
 
 
-class ChangeSerializer(serializers.ModelSerializer[ScoreChange]):
+def get_score(order: Order) -> Score | None:
+    """The order's score, or None while it has not been scored (read with select_related)."""
+    score: Score | None = getattr(order, "score", None)
+    return score if score is not None and score.scored_at is not None else None
+
+
+class ChangeSerializer(serializers.ModelSerializer):
     """One interval of an order's health: from `at` until `until` (null: in force)."""
 
     score = PointsField(source="score_hundredths", read_only=True)
-    band = serializers.ChoiceField(choices=list(BANDS))
+    band = serializers.ChoiceField(choices=BANDS)
     rule_version = serializers.IntegerField(source="version.number", allow_null=True)
 
     class Meta:
@@ -73,6 +85,7 @@ class ChangeSerializer(serializers.ModelSerializer[ScoreChange]):
             "needs_intervention",
             "is_silent",
             "why",
+            "changed_dimensions",
             "rule_version",
             "revision",
         ]
@@ -89,7 +102,7 @@ class CurrentSerializer(ChangeSerializer):
         fields: ClassVar = ["order", "order_no", "channel", *ChangeSerializer.Meta.fields]
 
 
-class CurrentPageSerializer(serializers.Serializer[Any]):
+class CurrentPageSerializer(serializers.Serializer):
     """One page of scores."""
 
     results = CurrentSerializer(many=True)
@@ -97,7 +110,7 @@ class CurrentPageSerializer(serializers.Serializer[Any]):
     has_more = serializers.BooleanField()
 
 
-class OrderScoreSerializer(serializers.Serializer[Any]):
+class OrderScoreSerializer(serializers.Serializer):
     """The score of one order with its dimensions, and how it came about."""
 
     order = serializers.CharField()
@@ -122,7 +135,7 @@ class ScoreList(ScopedView):
             "保留最后的 next，下次只得到之后变化的评分。"
         ),
         parameters=[
-            OpenApiParameter("band", str, enum=list(BANDS), description="级别"),
+            OpenApiParameter("band", str, enum=BANDS, description="级别"),
             OpenApiParameter("cause", str, description="归因，完全相同"),
             OpenApiParameter(
                 "changed_since", OpenApiTypes.DATETIME, description="此时刻及以后变化（带时区）"
@@ -158,7 +171,7 @@ class OrderScore(ScopedView):
         """Current score with its dimensions, and all intervals (two queries)."""
         orders = Order.objects.select_related("score", "score__version")
         order = get_object_or_404(orders, public_id=public_id)
-        score = getattr(order, "score", None)
+        score = get_score(order)
         history = ScoreChange.objects.filter(order=order).select_related("version")
         body = {
             "order": order.public_id,

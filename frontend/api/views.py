@@ -46,6 +46,11 @@ class ScopedView(APIView):
         environment = request.user.environment
         self._scope.enter_context(for_environment(environment, write=False))
         self._scope.enter_context(timezone.override(environment.zone))
+        nul = next((n for n, v in request.query_params.items() if "\0" in v), None)
+        if nul is not None:  # PostgreSQL refuses it in any text
+            raise BadInput(
+                gettext_noop("参数 %(name)s 含有不能使用的字符"), code="bad_parameter", name=nul
+            )
         unknown = sorted(set(request.query_params) - self.parameters)
         if unknown:
             raise BadInput(
@@ -150,9 +155,7 @@ class Page:
     has_more: bool
 
 
-def read_page(
-    rows: QuerySet[Any], params: Mapping[str, str], *, moment: str | None = None
-) -> Page:
+def read_page(rows: QuerySet[Any], params: Mapping[str, str], *, moment: str | None = None) -> Page:
     """The rows after the cursor `after`, oldest first by (moment, pk), at most `limit`.
 
     `next` stands behind the last row even when nothing follows yet: a program that comes back
