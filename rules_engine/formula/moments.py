@@ -6,7 +6,10 @@ import datetime as dt
 import re
 from typing import Final
 
-from .values import MAX_SERIAL, to_serial
+from .values import MAX_SERIAL, MS_PER_DAY, to_serial
+
+FIRST_TRUE_DAY: Final = 61  # 1900-03-01; before it Excel's calendar is one day off
+_EPOCH_ORDINAL: Final = dt.date(1899, 12, 30).toordinal()
 
 _DATE: Final = re.compile(
     r"(?P<year>[0-9]{4})(?:[-/.](?P<month>[0-9]{1,2})[-/.](?P<day>[0-9]{1,2})"
@@ -54,3 +57,42 @@ def parse_clock(text: str) -> float | None:
             return None
         hour = hour % 12 + (12 if match["half"].lower() == "pm" else 0)
     return (hour * 3600 + minute * 60 + second + float(match["part"] or 0)) / 86_400
+
+
+def make_day(year: int, month: int, day: int) -> int | None:
+    """Return the serial of a day; months and days outside their range run on, as in Excel.
+
+    None outside the calendar. Excel's calendar has a 29 February 1900, so earlier days are one less.
+    """
+    if 0 <= year < 1900:
+        year += 1900
+    year += (month - 1) // 12
+    month = (month - 1) % 12 + 1
+    if not 1899 <= year <= 9999 or abs(day) > 4_000_000:
+        return None
+    serial = round(to_serial(dt.date(year, month, 1))) + day - 1
+    if serial < FIRST_TRUE_DAY:
+        serial -= 1
+    return serial if 0 <= serial < MAX_SERIAL else None
+
+
+def split_day(serial: int) -> tuple[int, int, int]:
+    """Return year, month and day of a whole serial; day 0 is 1900-01-00, as in Excel."""
+    if serial >= FIRST_TRUE_DAY:
+        day = dt.date.fromordinal(serial + _EPOCH_ORDINAL)
+        return day.year, day.month, day.day
+    if serial == FIRST_TRUE_DAY - 1:
+        return 1900, 2, 29
+    if serial == 0:
+        return 1900, 1, 0
+    day = dt.date.fromordinal(serial + _EPOCH_ORDINAL + 1)
+    return day.year, day.month, day.day
+
+
+def split_time(serial: float) -> tuple[int, int, int, int, int]:
+    """Return whole day, hour, minute, second and millisecond, rounded to the millisecond."""
+    day, milliseconds = divmod(round(serial * MS_PER_DAY), MS_PER_DAY)
+    seconds, millisecond = divmod(milliseconds, 1000)
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    return day, hour, minute, second, millisecond

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import aggregates, dates, deciding, numbers, results, testing, texts, times
+from . import (
+    aggregates,
+    dates,
+    deciding,
+    lists,
+    mathematics,
+    numbers,
+    results,
+    testing,
+    texts,
+    times,
+)
 from .registry import (
     Cost,
     Example,
@@ -19,7 +30,18 @@ from .registry import (
     is_reserved_name,
 )
 
-_TOPIC_MODULES = (aggregates, dates, deciding, numbers, results, testing, texts, times)
+_TOPIC_MODULES = (
+    deciding,
+    results,
+    times,
+    aggregates,
+    texts,
+    testing,
+    numbers,
+    dates,
+    lists,
+    mathematics,
+)
 
 FUNCTIONS: Final[tuple[Function, ...]] = declared_functions()
 

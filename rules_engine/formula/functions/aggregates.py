@@ -151,7 +151,8 @@ def _count_rows(each: _EachRow, expression: _PerRow | None, condition: _PerRow |
     return float(len(values)) if isinstance(values, list) else values
 
 
-def _average(numbers: Sequence[float]) -> Value:
+def average_numbers(numbers: Sequence[float]) -> Value:
+    """Divide the sum by the count; #DIV/0! of nothing."""
     if not numbers:
         return ErrorValue.DIV0
     total = add_up(numbers)
@@ -197,7 +198,7 @@ def add_values(values: Sequence[Value], references: Sequence[bool]) -> Value:
     infer=_same_unit,
     style=Style.AGGREGATE,
     row_parameters=_PER_ROW,
-    row_run=_over_rows(_average),
+    row_run=_over_rows(average_numbers),
     cost=Cost.ROWS,
     topic=_TOPIC,
     aliases=("平均值",),
@@ -212,7 +213,7 @@ def add_values(values: Sequence[Value], references: Sequence[bool]) -> Value:
 def average_values(values: Sequence[Value], references: Sequence[bool]) -> Value:
     """AVERAGE."""
     numbers = collect_numbers(values, references)
-    return _average(numbers) if isinstance(numbers, list) else numbers
+    return average_numbers(numbers) if isinstance(numbers, list) else numbers
 
 
 @function(

@@ -8,6 +8,7 @@ from typing import Final
 
 from config.errors import gettext_noop
 from rules_engine.formula.operators import finite, power, round_to_15_digits, subtract
+from rules_engine.formula.rounding import round_half_away, shift_and_cut
 from rules_engine.formula.tree import Kinds
 from rules_engine.formula.values import ErrorValue, Value, ValueType
 
@@ -39,35 +40,6 @@ def take_absolute(value: float) -> float:
     return abs(value)
 
 
-def round_half_away(value: float, digits: float = 0.0) -> float:
-    """Round half away from zero on the 15-digit decimal: 1.005 to 2 digits is 1.01."""
-    return _round(value, digits, 0.5)
-
-
-def _round(value: float, digits: float, push: float) -> float:
-    """Shift by `digits`, add `push` away from zero, cut. push 0.5 rounds, 0 cuts, 1 raises."""
-    if value == 0.0 or digits > 300:
-        return value
-    if digits < -308:
-        return 0.0
-    scale = 10.0 ** abs(int(digits))
-    shifted = abs(value) * scale if digits >= 0 else abs(value) / scale
-    if shifted >= 1e15:
-        return value
-    whole = math.floor(shifted)
-    part = shifted - whole
-    if part < 1e-3 or part > 0.999 or abs(part - 0.5) < 1e-3:  # dust may decide: look at 15 digits
-        shifted = round_to_15_digits(shifted)
-        whole = math.floor(shifted)
-        part = shifted - whole
-    if part and part + push >= 1.0:
-        whole += 1
-    if not whole:
-        return 0.0
-    rounded = whole / scale if digits >= 0 else whole * scale
-    return rounded if value > 0 else -rounded
-
-
 @function(
     "四舍五入",
     "ROUND",
@@ -82,7 +54,7 @@ def _round(value: float, digits: float, push: float) -> float:
 )
 def round_number(value: float, digits: float = 0.0) -> float:
     """ROUND."""
-    return _round(value, digits, 0.5)
+    return shift_and_cut(value, digits, 0.5)
 
 
 @function(
@@ -99,7 +71,7 @@ def round_number(value: float, digits: float = 0.0) -> float:
 )
 def round_away(value: float, digits: float = 0.0) -> float:
     """ROUNDUP."""
-    return _round(value, digits, 1.0)
+    return shift_and_cut(value, digits, 1.0)
 
 
 @function(
@@ -116,7 +88,7 @@ def round_away(value: float, digits: float = 0.0) -> float:
 )
 def round_towards_zero(value: float, digits: float = 0.0) -> float:
     """ROUNDDOWN."""
-    return _round(value, digits, 0.0)
+    return shift_and_cut(value, digits, 0.0)
 
 
 @function(
@@ -133,7 +105,7 @@ def round_towards_zero(value: float, digits: float = 0.0) -> float:
 )
 def cut_number(value: float, digits: float = 0.0) -> float:
     """TRUNC."""
-    return _round(value, digits, 0.0)
+    return shift_and_cut(value, digits, 0.0)
 
 
 @function(

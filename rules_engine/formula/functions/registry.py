@@ -7,7 +7,7 @@ unknown do, a Chinese description and examples. Checker, plans, reference page a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -59,6 +59,7 @@ class Parameter:
     is_optional: bool = False
     is_repeated: bool = False
     is_literal: bool = False
+    keeps_blank: bool = False  # a blank reaches the function instead of counting as 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,12 @@ def logical(label: str, **kinds: bool) -> Parameter:
 
 
 def moment(label: str, **kinds: bool) -> Parameter:
-    """A date-time, passed on as it is so that a blank one can be told apart."""
+    """A date-time; a blank one is passed on, so that it can be told apart."""
+    return replace(_parameter(label, ValueType.DATETIME, **kinds), keeps_blank=True)
+
+
+def day(label: str, **kinds: bool) -> Parameter:
+    """A date-time as Excel's date functions take it: blank is day 0."""
     return _parameter(label, ValueType.DATETIME, **kinds)
 
 
@@ -213,7 +219,7 @@ _COERCE: Final[dict[ValueType, Callable[[Value], Value]]] = {
     ValueType.NUMBER: to_number,
     ValueType.MONEY: to_number,
     ValueType.DURATION: to_number,
-    ValueType.DATETIME: to_moment,
+    ValueType.DATETIME: to_number,
     ValueType.TEXT: to_text,
     ValueType.LOGICAL: to_logical,
     ValueType.ROWS: to_rows,
@@ -222,12 +228,16 @@ _COERCE: Final[dict[ValueType, Callable[[Value], Value]]] = {
 }
 
 
+def _coercion(parameter: Parameter) -> Callable[[Value], Value]:
+    return to_moment if parameter.keeps_blank else _COERCE[parameter.type]
+
+
 def _bind(function: Function, count: int) -> Callable[..., Value]:
     run = function.run
     if function.sees is Sees.EVERYTHING:
         return run
     coerce = tuple(
-        _COERCE[function.parameter_at(index).type] for index in range(count - function.uses_now)
+        _coercion(function.parameter_at(index)) for index in range(count - function.uses_now)
     )
     if function.uses_now:
         coerce = (keep, *coerce)

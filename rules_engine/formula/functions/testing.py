@@ -45,7 +45,7 @@ def is_blank(value: Value) -> bool:
     blank=_BLANK,
     reading="{0}是数字",
     description=gettext_noop("值是数字、金额或时间时成立；看起来像数字的文本不算。"),
-    examples=[("是数字(5)", True), ('ISNUMBER("5")', False)],
+    examples=[("是数字(5)", True), ('ISNUMBER(FIND("*",电话))', False, {"电话": "138"})],
 )
 def is_number(value: Value) -> bool:
     """ISNUMBER."""

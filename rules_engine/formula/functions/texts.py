@@ -8,10 +8,13 @@ from typing import Any, Final
 import re2
 
 from config.errors import gettext_noop
-from rules_engine.formula.limits import MAX_PATTERN, PATTERN_MEMORY
-from rules_engine.formula.values import ErrorValue, Value, ValueType
+from rules_engine.formula.limits import MAX_PATTERN, MAX_TEXT, PATTERN_MEMORY
+from rules_engine.formula.number_formats import format_value
+from rules_engine.formula.operators import limit_text, to_number, to_text
+from rules_engine.formula.values import STOPPING, ErrorValue, Value, ValueType, strongest
+from rules_engine.formula.wildcards import MAX_WILDCARDS, has_wildcards, search_wildcards
 
-from .registry import Cost, function, number, text
+from .registry import Cost, anything, function, logical, number, rows, text
 
 _TOPIC: Final = gettext_noop("文本")
 
@@ -98,6 +101,351 @@ def take_middle(value: str, start: float, count: float) -> Value:
 def trim_spaces(value: str) -> str:
     """TRIM."""
     return " ".join(part for part in value.split(" ") if part)
+
+
+@function(
+    "大写",
+    "UPPER",
+    text("文本"),
+    result=ValueType.TEXT,
+    topic=_TOPIC,
+    reading="大写的{0}",
+    description=gettext_noop("英文字母改成大写。"),
+    examples=[('大写("sf12")', "SF12")],
+)
+def raise_case(value: str) -> Value:
+    """UPPER."""
+    return limit_text(value.upper())
+
+
+@function(
+    "小写",
+    "LOWER",
+    text("文本"),
+    result=ValueType.TEXT,
+    topic=_TOPIC,
+    reading="小写的{0}",
+    description=gettext_noop("英文字母改成小写。"),
+    examples=[('小写("SF12")', "sf12")],
+)
+def lower_case(value: str) -> Value:
+    """LOWER."""
+    return limit_text(value.lower())
+
+
+@function(
+    "首字母大写",
+    "PROPER",
+    text("文本"),
+    result=ValueType.TEXT,
+    topic=_TOPIC,
+    reading="首字母大写的{0}",
+    description=gettext_noop("每个英文单词的首字母大写，其余小写。"),
+    examples=[('首字母大写("hello world")', "Hello World"), ('PROPER("a1b2")', "A1B2")],
+)
+def capitalise_words(value: str) -> Value:
+    """PROPER."""
+    pieces: list[str] = []
+    is_inside = False
+    for character in value:
+        pieces.append(character.lower() if is_inside else character.upper())
+        is_inside = character.isalpha()
+    return limit_text("".join(pieces))
+
+
+@function(
+    "清除控制符",
+    "CLEAN",
+    text("文本"),
+    result=ValueType.TEXT,
+    topic=_TOPIC,
+    reading="去掉不可见字符的{0}",
+    description=gettext_noop("去掉换行、制表符等控制字符。"),
+    examples=[("清除控制符(备注)", "尽快发货", {"备注": "尽快\n发货"})],
+)
+def remove_controls(value: str) -> str:
+    """CLEAN."""
+    return "".join(character for character in value if character >= " ")
+
+
+@function(
+    "连接",
+    "CONCATENATE",
+    text("文本", many=True),
+    result=ValueType.TEXT,
+    topic=_TOPIC,
+    aliases=("CONCAT",),
+    reading="{*}连在一起",
+    description=gettext_noop("把几个文本连在一起，与 & 相同。"),
+    examples=[('连接("浙江省","杭州市")', "浙江省杭州市"), ('CONCATENATE(5,"件")', "5件")],
+)
+def join_texts(*values: str) -> Value:
+    """CONCATENATE."""
+    return limit_text("".join(values)) if sum(map(len, values)) <= MAX_TEXT else ErrorValue.VALUE
+
+
+@function(
+    "分隔连接",
+    "TEXTJOIN",
+    text("分隔符"),
+    logical("忽略空值"),
+    rows("文本", many=True),
+    result=ValueType.TEXT,
+    topic=_TOPIC,
+    cost=Cost.ROWS,
+    reading="{*}用分隔符连在一起",
+    description=gettext_noop("用分隔符把文本或列表连在一起，可以忽略空的。"),
+    examples=[
+        ('分隔连接("-",TRUE,"a","","b")', "a-b"),
+        ('TEXTJOIN("-",FALSE,"","y")', "-y"),
+    ],
+)
+def join_separated(separator: str, skips_empty: bool, *lists: tuple[Value, ...]) -> Value:
+    """TEXTJOIN."""
+    written = [to_text(item) for items in lists for item in items]
+    if any(type(item) in STOPPING for item in written):
+        return strongest(list(written))
+    kept = [item for item in written if isinstance(item, str) and (item or not skips_empty)]
+    length = sum(map(len, kept)) + len(separator) * max(0, len(kept) - 1)
+    return separator.join(kept) if length <= MAX_TEXT else ErrorValue.VALUE
+
+
+@function(
+    "完全相同",
+    "EXACT",
+    text("文本1"),
+    text("文本2"),
+    result=ValueType.LOGICAL,
+    topic=_TOPIC,
+    reading="{0}与{1}完全相同",
+    description=gettext_noop("两个文本完全相同时成立，区分大小写。"),
+    examples=[('完全相同("a","a")', True), ('EXACT("a","A")', False)],
+)
+def is_exactly(first: str, second: str) -> bool:
+    """EXACT."""
+    return first == second
+
+
+@function(
+    "重复",
+    "REPT",
+    text("文本"),
+    number("次数"),
+    result=ValueType.TEXT,
+    topic=_TOPIC,
+    reading="{0}重复{1}次",
+    description=gettext_noop("把文本重复若干次；超过 32767 个字符得出 #VALUE!。"),
+    examples=[('重复("★",3)', "★★★"), ('REPT("a",1E9)', ErrorValue.VALUE)],
+)
+def repeat_text(value: str, times: float) -> Value:
+    """REPT."""
+    if times < 0 or times * len(value) > MAX_TEXT or times > 1e9:
+        return ErrorValue.VALUE
+    return value * int(times)
+
+
+@function(
+    "数值",
+    "VALUE",
+    anything("文本"),
+    result=ValueType.NUMBER,
+    topic=_TOPIC,
+    reading="{0}的数值",
+    description=gettext_noop("把写成文本的数字、百分数、金额或日期变成数字。"),
+    examples=[
+        ('数值("10%")', 0.1),
+        ('VALUE("¥1,234.50")', 1234.5),
+        ('VALUE("x")', ErrorValue.VALUE),
+    ],
+)
+def read_number(value: Value) -> Value:
+    """VALUE."""
+    return ErrorValue.VALUE if isinstance(value, bool) else to_number(value)
+
+
+@function(
+    "格式",
+    "TEXT",
+    anything("值"),
+    text("格式"),
+    result=ValueType.TEXT,
+    topic=_TOPIC,
+    aliases=("格式化",),
+    reading="{0}按格式{1}",
+    description=gettext_noop("按格式写成文本，例如 0.00、#,##0、0%、yyyy-mm-dd。"),
+    examples=[
+        ('格式(2.5,"0.00")', "2.50"),
+        ('TEXT(1234567.891,"#,##0.00")', "1,234,567.89"),
+        ('TEXT(0.256,"0%")', "26%"),
+        ('TEXT(DATE(2026,11,11),"mmdd")', "1111"),
+        ('TEXT("abc","0")', "abc"),
+    ],
+)
+def format_as(value: Value, pattern: str) -> Value:
+    """TEXT."""
+    return format_value(value, pattern)
+
+
+@function(
+    "查找",
+    "FIND",
+    text("片段"),
+    text("文本"),
+    number("起点", optional=True),
+    result=ValueType.NUMBER,
+    topic=_TOPIC,
+    cost=Cost.TEXT,
+    reading="{0}在{1}里的位置",
+    description=gettext_noop("片段在文本里第几个字，区分大小写；没有时得出 #VALUE!。"),
+    examples=[('查找("市","杭州市")', 3.0), ('FIND("B","abc")', ErrorValue.VALUE)],
+)
+def find_text(fragment: str, value: str, start: float = 1.0) -> Value:
+    """FIND."""
+    if not 1 <= start <= len(value) + 1:
+        return ErrorValue.VALUE
+    place = value.find(fragment, int(start) - 1)
+    return float(place + 1) if place >= 0 else ErrorValue.VALUE
+
+
+@function(
+    "搜索",
+    "SEARCH",
+    text("片段"),
+    text("文本"),
+    number("起点", optional=True),
+    result=ValueType.NUMBER,
+    topic=_TOPIC,
+    cost=Cost.TEXT,
+    reading="{0}在{1}里的位置",
+    description=gettext_noop("同查找，但不分大小写，并且可以用通配符 ? 和 *。"),
+    examples=[('搜索("B","abc")', 2.0), ('SEARCH("b*d","abcd")', 2.0), ('SEARCH("~*","a*")', 2.0)],
+)
+def search_text(fragment: str, value: str, start: float = 1.0) -> Value:
+    """SEARCH."""
+    if not 1 <= start <= len(value) + 1:
+        return ErrorValue.VALUE
+    wanted, inside = fragment.lower(), value.lower()
+    if has_wildcards(wanted):
+        if len(wanted) > MAX_WILDCARDS:
+            return ErrorValue.VALUE
+        place = search_wildcards(wanted, inside, int(start) - 1)
+    else:
+        place = inside.find(wanted, int(start) - 1)
+    return float(place + 1) if place >= 0 else ErrorValue.VALUE
+
+
+@function(
+    "替换文本",
+    "SUBSTITUTE",
+    text("文本"),
+    text("旧片段"),
+    text("新片段"),
+    number("第几个", optional=True),
+    result=ValueType.TEXT,
+    topic=_TOPIC,
+    cost=Cost.TEXT,
+    reading="把{0}里的{1}换成{2}",
+    description=gettext_noop("把旧片段换成新片段，可以只换第几个；区分大小写。"),
+    examples=[('替换文本("a-b-c","-","")', "abc"), ('SUBSTITUTE("aaa","a","b",2)', "aba")],
+)
+def substitute_text(value: str, old: str, new: str, which: float | None = None) -> Value:
+    """SUBSTITUTE."""
+    if which is not None and which < 1:
+        return ErrorValue.VALUE
+    if not old:
+        return value
+    if which is None:
+        length = len(value) + value.count(old) * (len(new) - len(old))
+        return value.replace(old, new) if length <= MAX_TEXT else ErrorValue.VALUE
+    place = -len(old)
+    for _ in range(int(min(which, len(value) + 1))):
+        place = value.find(old, place + len(old))
+        if place < 0:
+            return value
+    return limit_text(value[:place] + new + value[place + len(old) :])
+
+
+@function(
+    "替换位置",
+    "REPLACE",
+    text("文本"),
+    number("起点"),
+    number("字数"),
+    text("新片段"),
+    result=ValueType.TEXT,
+    topic=_TOPIC,
+    reading="把{0}第{1}个字起的{2}个字换成{3}",
+    description=gettext_noop("从第几个字开始，把几个字换成新片段。"),
+    examples=[('替换位置("13800138000",4,4,"****")', "138****8000")],
+)
+def replace_part(value: str, start: float, count: float, new: str) -> Value:
+    """REPLACE."""
+    if start < 1 or count < 0:
+        return ErrorValue.VALUE
+    first = int(min(start, 1e6)) - 1
+    return limit_text(value[:first] + new + value[first + int(min(count, 1e6)) :])
+
+
+@function(
+    "字符",
+    "CHAR",
+    number("编码"),
+    result=ValueType.TEXT,
+    topic=_TOPIC,
+    description=gettext_noop("编码 1 到 255 的字符。"),
+    examples=[("字符(65)", "A"), ("CHAR(0)", ErrorValue.VALUE)],
+)
+def make_character(code: float) -> Value:
+    """CHAR."""
+    if not 1 <= code < 256:
+        return ErrorValue.VALUE
+    return bytes([int(code)]).decode("cp1252", errors="replace")
+
+
+@function(
+    "编码",
+    "CODE",
+    text("文本"),
+    result=ValueType.NUMBER,
+    topic=_TOPIC,
+    description=gettext_noop("第一个字符的编码；汉字是它的国标（GBK）编码。"),
+    examples=[('编码("A")', 65.0)],
+)
+def take_code(value: str) -> Value:
+    """CODE."""
+    if not value:
+        return ErrorValue.VALUE
+    return float(int.from_bytes(value[0].encode("gbk", errors="replace"), "big"))
+
+
+@function(
+    "统一码字符",
+    "UNICHAR",
+    number("编码"),
+    result=ValueType.TEXT,
+    topic=_TOPIC,
+    description=gettext_noop("统一码（Unicode）编码的字符。"),
+    examples=[("统一码字符(26477)", "杭"), ("UNICHAR(0)", ErrorValue.VALUE)],
+)
+def make_unicode_character(code: float) -> Value:
+    """UNICHAR."""
+    if not 1 <= code < 0x110000 or 0xD800 <= code < 0xE000:
+        return ErrorValue.VALUE
+    return chr(int(code))
+
+
+@function(
+    "统一码",
+    "UNICODE",
+    text("文本"),
+    result=ValueType.NUMBER,
+    topic=_TOPIC,
+    description=gettext_noop("第一个字符的统一码（Unicode）编码。"),
+    examples=[('统一码("杭州")', 26477.0), ('UNICODE("")', ErrorValue.VALUE)],
+)
+def take_unicode(value: str) -> Value:
+    """UNICODE."""
+    return float(ord(value[0])) if value else ErrorValue.VALUE
 
 
 @function(

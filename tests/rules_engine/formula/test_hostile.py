@@ -81,7 +81,9 @@ def test_data_is_never_evaluated() -> None:
             inner = json.loads(case["expr"])
             seen[inner["formula"]] = run(inner["formula"], inner["fields"])[0]
 
+    assert seen["VALUE(channel)"] is ErrorValue.VALUE
     assert seen["LEN(channel)"] == 13.0
+    assert seen["TEXT(1,channel)"] == "%9999999991"
 
 
 @needs_samples
