@@ -127,6 +127,16 @@ def _lock(version: Version) -> Version:
     return locked
 
 
+def discard_draft(version: Version, *, actor: User, now: datetime) -> None:
+    """Delete a draft that was never submitted; what reviewers have seen stays on record."""
+    with transaction.atomic():
+        version = _lock(version)
+        if version.state != State.DRAFT or version.submitted_at is not None:
+            raise WrongState(gettext_noop("提交过的版本会留作记录，不能放弃；可以不再修改它"))
+        record(action="release.discard", subject=str(version), actor=actor, now=now)
+        version.delete()
+
+
 def submit_version(version: Version, *, actor: User, note: str, now: datetime) -> Version:
     """Freeze a draft and put it before the reviewers; refuses content that does not check."""
     with transaction.atomic():
@@ -276,12 +286,22 @@ def export_yaml(version: Version) -> str:
     )
 
 
-def import_yaml(text: str, *, author: User | None, origin: str = "") -> Version:
-    """A draft from an exported text, in the environment in force; raises BadInput with the place."""
-    if len(text.encode()) > MAX_EXPORT_BYTES:
-        raise BadInput(gettext_noop("文件超过 2 MB，不是规则导出文件"), code="too_large")
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without references: nine lines of them would unfold into a billion values."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise BadInput(
+                gettext_noop("第 %(line)s 行用了 YAML 引用（*），请把内容展开后再导入"),
+                code="bad_yaml",
+                line=self.peek_event().start_mark.line + 1,
+            )
+        return super().compose_node(parent, index)
+
+
+def _read_yaml(text: str) -> Any:
     try:
-        parsed = yaml.safe_load(text)
+        return yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise BadInput(
@@ -289,6 +309,17 @@ def import_yaml(text: str, *, author: User | None, origin: str = "") -> Version:
             code="bad_yaml",
             line=mark.line + 1 if mark else 1,
         ) from error
+    except (RecursionError, ValueError) as error:  # nested too deep; a date such as 2025-99-99
+        raise BadInput(
+            gettext_noop("文件嵌套太深或有写错的日期、数字，读不懂"), code="bad_yaml"
+        ) from error
+
+
+def import_yaml(text: str, *, author: User | None, origin: str = "") -> Version:
+    """A draft from an exported text, in the environment in force; raises BadInput with the place."""
+    if len(text.encode()) > MAX_EXPORT_BYTES:
+        raise BadInput(gettext_noop("文件超过 2 MB，不是规则导出文件"), code="too_large")
+    parsed = _read_yaml(text)
     if not isinstance(parsed, dict) or parsed.get("format") != FORMAT:
         raise BadInput(
             gettext_noop("缺少 format: hedao/1，这不是本系统导出的文件"), code="bad_format"
@@ -296,7 +327,13 @@ def import_yaml(text: str, *, author: User | None, origin: str = "") -> Version:
     content = parsed.get("content")
     if not isinstance(content, dict):
         raise BadInput(gettext_noop("缺少 content 段"), code="bad_format")
-    if parsed.get("checksum") not in {None, checksum_of(content)}:
+    try:
+        checksum = checksum_of(content)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadInput(
+            gettext_noop("content 里有不支持的值（日期请加引号，键要写成文本）"), code="bad_format"
+        ) from error
+    if parsed.get("checksum") not in {None, checksum}:
         raise BadInput(
             gettext_noop("校验和不符：内容在导出后被改过。如属有意修改，请删去 checksum 一行"),
             code="checksum_mismatch",
