@@ -350,7 +350,8 @@ class _Checker:
         if self.warn_scalar(left) or self.warn_scalar(right):
             return
         order = _order_of_kinds(left_kinds, right.kinds)
-        if order == 0:
+        asks_for_blank = operator in ("=", "<>") and "" in (_literal(left), _literal(right))
+        if order == 0 or asks_for_blank:
             return
         outcome = {
             "=": False,
@@ -584,6 +585,10 @@ class _Checker:
             elif not branch.kinds <= allowed:
                 wrong = _one_type(branch.kinds - allowed).label
                 self.say(f"{kind}_kind", branch, kind=wrong)
+
+
+def _literal(node: Node) -> Value:
+    return node.value if isinstance(node, Literal) else None
 
 
 def _unpaired(function: Function) -> int:

@@ -363,7 +363,7 @@ class RowPlan:
         self._checked = checked
         self._node: Node = checked.tree
         self._tree = Builder(folds=True).build(self._node)
-        self._traced: tuple[ast.expr, dict[int, ast.expr]] | None = None
+        self._traced: _Traced | None = None
 
     def evaluate(self, values: Mapping[str, object], now: float) -> Value:
         """Evaluate over one order.
@@ -385,37 +385,47 @@ class RowPlan:
         A part inside a row function has a tuple with its value in every row.
         """
         if self._traced is None:
-            builder = Builder(folds=False)
-            self._traced = builder.build(self._node), builder.built
-        tree, built = self._traced
-        evaluator = TracingEvaluator()
-        value = evaluator.run(tree, values, now)
-        evaluator.seen[id(tree)] = [value]
+            self._traced = _Traced(self._node, self._checked.text)
+        return self._traced.run(values, now)
+
+
+class _Traced:
+    """The unfolded plan of a formula with the places of its parts."""
+
+    def __init__(self, node: Node, text: str) -> None:
+        builder = Builder(folds=False)
+        self.tree = builder.build(node)
+        built = builder.built
         per_row = {
             id(inner)
-            for node, _ in walk(self._node)
-            if isinstance(built[id(node)], RowCall)
-            for part in node.args[1:]  # type: ignore[union-attr] # a RowCall comes from an Invoke
+            for outer, _ in walk(node)
+            if isinstance(outer, Invoke) and isinstance(built[id(outer)], RowCall)
+            for part in outer.args[1:]
             for inner, _ in walk(part)
         }
-        parts = []
-        for node, depth in walk(self._node):
-            seen = evaluator.seen.get(id(built[id(node)]))
-            parts.append(
-                TracePart(
-                    start=node.start,
-                    end=node.end,
-                    text=self._checked.text[node.start : node.end],
-                    value=None
-                    if seen is None
-                    else tuple(seen)
-                    if id(node) in per_row
-                    else seen[-1],
-                    is_evaluated=seen is not None,
-                    depth=depth,
-                )
+        self.parts = [
+            (
+                id(built[id(part)]),
+                id(part) in per_row,
+                part.start,
+                part.end,
+                text[part.start : part.end],
+                depth,
             )
-        return tuple(parts)
+            for part, depth in walk(node)
+        ]
+
+    def run(self, values: Mapping[str, object], now: float) -> tuple[TracePart, ...]:
+        evaluator = TracingEvaluator()
+        value = evaluator.run(self.tree, values, now)
+        seen = evaluator.seen
+        seen[id(self.tree)] = [value]
+        traced = []
+        for key, is_per_row, start, end, text, depth in self.parts:
+            found = seen.get(key)
+            value = None if found is None else tuple(found) if is_per_row else found[-1]
+            traced.append(TracePart(start, end, text, value, found is not None, depth))
+        return tuple(traced)
 
 
 def evaluate_constant(node: Node) -> Value:
