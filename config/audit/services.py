@@ -42,12 +42,13 @@ def record(
 ) -> AuditEntry:
     """Append one entry to the tenant's chain, in the scope and transaction in force.
 
-    The tenant's row is locked for the append, so that two writers cannot take one position.
+    The tenant's row is locked for the append, so that two writers cannot take one position; not
+    its key, or every insert that refers to the tenant would wait and could deadlock.
     """
     scope = current_scope()
     with transaction.atomic():
         tenant_id = require_tenant_id()
-        Tenant.objects.select_for_update().get(pk=tenant_id)
+        Tenant.objects.select_for_update(no_key=True).get(pk=tenant_id)
         last = AuditEntry.objects.order_by("-position").first()
         previous = last.entry_hash if last else ""
         entry = AuditEntry(
