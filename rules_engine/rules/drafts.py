@@ -64,32 +64,40 @@ def remove_dimension(content: Mapping[str, Any], key: str) -> dict[str, Any]:
     return {**content, "dimensions": [d for d in list_dimensions(content) if d["key"] != key]}
 
 
-def whole_points(value: object) -> int | None:
-    """Points as a whole number of 0 to 100, or None for anything else that was typed."""
-    if isinstance(value, bool) or not isinstance(value, int):
+def hundredths_of(value: object) -> int | None:
+    """Points of 0 to 100 with at most two decimals in hundredths, or None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if 0 <= value <= TOTAL_POINTS else None
+    if not 0 <= value <= TOTAL_POINTS:  # false for NaN
+        return None
+    hundredths = round(value * 100)
+    return hundredths if abs(hundredths - value * 100) < 1e-6 else None
 
 
-def sum_points(content: Mapping[str, Any]) -> int | None:
-    """The sum of all points; None while one of them is not a whole number of 0 to 100."""
-    points = [whole_points(d.get("points")) for d in list_dimensions(content)]
-    return None if None in points else sum(p for p in points if p is not None)
+def sum_points(content: Mapping[str, Any]) -> int | float | None:
+    """The sum of all points; None while one of them is no number of 0 to 100."""
+    points = [hundredths_of(d.get("points")) for d in list_dimensions(content)]
+    if None in points:
+        return None
+    total = sum(p for p in points if p is not None)
+    return total / 100 if total % 100 else total // 100
 
 
 def rebalance_points(content: Mapping[str, Any], *, keep: str) -> dict[str, Any] | None:
     """The content with the other dimensions' points scaled so that all sum to 100.
 
-    Whole numbers stay whole (largest remainder; of equal remainders the earlier dimension gains),
-    a dimension that had points keeps at least one, and the one with key `keep` is not touched.
-    None when that cannot be done: points that are not numbers, or no room beside `keep`.
+    The scaled points are whole numbers (largest remainder; of equal remainders the earlier
+    dimension gains), a dimension that had points keeps at least one, and the one with key `keep`
+    is not touched. None when that cannot be done: something typed is no number, `keep` has a
+    fraction, or there is no room beside it.
     """
     dimensions = list_dimensions(content)
-    if sum_points(content) is None:
+    points = {d["key"]: hundredths_of(d.get("points")) for d in dimensions}
+    kept = points.pop(keep, 0)
+    if kept is None or kept % 100 or None in points.values():
         return None
-    kept = find_dimension(content, keep)
-    room = TOTAL_POINTS - (kept["points"] if kept else 0)
-    others = {d["key"]: d["points"] for d in dimensions if d["key"] != keep and d["points"] > 0}
+    room = TOTAL_POINTS - kept // 100
+    others = {key: weight for key, weight in points.items() if weight}
     if len(others) > room or (not others and room):
         return None
     scaled = _share_out(room, others)

@@ -63,12 +63,25 @@ def test_rebalanced_points_sum_to_100_stay_whole_and_keep_their_order(
                 assert found[f"d{i}"] >= found[f"d{j}"]
 
 
-def test_points_that_are_not_whole_numbers_cannot_be_rebalanced() -> None:
-    for typed in ("1e308", 1e308, float("nan"), None, True, -1, 101, [5]):
+def test_what_is_no_number_of_points_cannot_be_rebalanced() -> None:
+    for typed in ("1e308", 1e308, float("nan"), 12.345, None, True, -1, 101, [5]):
         content = make(a=50, b=typed)
 
         assert sum_points(content) is None
         assert rebalance_points(content, keep="a") is None
+
+
+def test_fractions_are_added_exactly_and_scaled_to_whole_points() -> None:
+    content = make(a=33.3, b=33.3, c=33.4, new=10)
+
+    assert sum_points(content) == 110
+    assert points_of(rebalance_points(content, keep="new")) == {
+        "a": 30,
+        "b": 30,
+        "c": 30,
+        "new": 10,
+    }
+    assert rebalance_points(make(a=50, new=12.5), keep="new") is None
 
 
 def test_a_draft_of_anything_is_read_without_falling_over() -> None:
