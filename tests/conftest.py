@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -174,8 +175,10 @@ class River:
         """Whether both workers answer and neither has anything in hand."""
         from config.celery import app
 
-        inspect = app.control.inspect(timeout=1)
-        active, reserved = inspect.active() or {}, inspect.reserved() or {}
+        # A connection of its own: pooled ones die with a killed Redis.
+        with app.connection_for_write() as broker:
+            inspect = app.control.inspect(timeout=1, connection=broker)
+            active, reserved = inspect.active() or {}, inspect.reserved() or {}
         return len(active) == 2 and not any(active.values()) and not any(reserved.values())
 
     def logs(self) -> str:
@@ -222,7 +225,7 @@ def running_river(django_db_setup: None, django_db_blocker: Any) -> Iterator[Riv
                 supervisor.start(redis)
             river.wait_until(product.is_redis_ready)
             for worker in product.workers():
-                supervisor.start(worker)
+                supervisor.start(replace(worker, grace=25, stale_after=12))
             river.wait_until(river.is_idle)
             yield river
         finally:
@@ -235,5 +238,7 @@ def river(transactional_db: None, running_river: River) -> Iterator[River]:
     from config.celery import app
 
     yield running_river
-    app.control.purge()
+    running_river.wait_until(running_river.product.is_redis_ready)
+    with app.connection_for_write() as broker:
+        app.control.purge(connection=broker)
     running_river.wait_until(running_river.is_idle)

@@ -24,6 +24,8 @@ from kombu.exceptions import OperationalError
 # A worker takes its heartbeat between two tasks; one at work may be silent for the hard limit.
 HEARTBEAT_EVERY_SECONDS = 20
 HEARTBEAT_TASK = "patrol.heartbeat"
+# kombu wraps most, not all, of what its Redis client raises.
+BROKER_ERRORS = (OperationalError, redis.RedisError, OSError)
 
 
 def is_web_answering(url: str, *, seconds: float = 5) -> bool:
@@ -127,17 +129,19 @@ class WorkerProbe(FileProbe):
                 expires=60,
                 retry_policy={"max_retries": 1, "interval_start": 0},
             )
-        except OperationalError:
+        except BROKER_ERRORS:
             return  # no broker: the worker is not judged then, the broker's own probe is
 
     def is_at_work(self) -> bool:
         """Whether the worker answers and every process of it is inside a task within its limit."""
         node = node_name(self.role)
-        inspect = self.app.control.inspect(destination=[node], timeout=3)
         try:
-            active = (inspect.active() or {}).get(node, [])
-            stats = (inspect.stats() or {}).get(node, {})
-        except OperationalError:
+            # A connection of its own: pooled ones may have died with the last Redis.
+            with self.app.connection_for_write() as connection:
+                inspect = self.app.control.inspect([node], timeout=3, connection=connection)
+                active = (inspect.active() or {}).get(node, [])
+                stats = (inspect.stats() or {}).get(node, {})
+        except BROKER_ERRORS:
             return False
         oldest_allowed = time.time() - settings.CELERY_TASK_TIME_LIMIT - 60
         at_work = [t for t in active if (t.get("time_start") or 0) > oldest_allowed]

@@ -278,9 +278,11 @@ class Supervisor:
         by_role = {r.identity: r.role for r in recorded}
         brokers = {i for i in everything if by_role.get(i) == "redis"}
         for batch in (everything - brokers, brokers):
-            for identity in batch & ours or batch:
+            leaders = batch & ours
+            for identity in leaders:
                 send_signal(identity, signal.SIGTERM)
-            for identity in wait_gone(batch, seconds=self.limits.leftover_patience):
+            wait_gone(leaders, seconds=self.limits.leftover_patience)
+            for identity in batch:
                 send_signal(identity, signal.SIGKILL)
             wait_gone(batch, seconds=5)
         self.folder.record_children([])
