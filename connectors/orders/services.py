@@ -16,7 +16,7 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
-from django.db.models import F, Max
+from django.db.models import F, Max, OuterRef, Subquery
 
 from config.releases.services import get_published
 from config.secrets import blind_index, encrypt
@@ -184,9 +184,7 @@ class _Batch:
         self.source, self.now, self.is_history = source, now, is_history
         self.shops = shops
         self.nodes = list_nodes()
-        self.connected = frozenset(
-            Source.objects.filter(complete_until__isnull=False).values_list("kind", flat=True)
-        ) | {source.kind}
+        self.connected = _connected_kinds() | {source.kind}
 
     def take(self, records: Sequence[CanonicalRecord]) -> Received:
         orders = [r for r in records if isinstance(r, CanonicalOrder)]
@@ -384,7 +382,7 @@ class _Batch:
         self._save_orders(changed)
         self._save_lines(is_known)
         self._save_order_payments()
-        self._adopt(changed, payments, receipts)
+        self._adopt(payments, receipts)
         self._save_events(changed, is_known)
         self._save_passages(changed, walked, is_known)
         self._save_raw()
@@ -461,19 +459,14 @@ class _Batch:
         _upsert_parts(Payment, rows, ("order_no", "payment_id"))
 
     def _adopt(
-        self,
-        changed: dict[str, Order],
-        payments: Mapping[str, list[Payment]],
-        receipts: Mapping[str, list[Receipt]],
+        self, payments: Mapping[str, list[Payment]], receipts: Mapping[str, list[Receipt]]
     ) -> None:
-        """Tie parts that waited for their order to it."""
-        by_number = {order.order_no: order for order in changed.values()}
+        """Tie parts that waited for their order to it: one statement per table."""
         for model, found in ((Payment, payments), (Receipt, receipts)):
-            rows = [row for parts in found.values() for row in parts if row.order_id is None]
-            for row in rows:
-                row.order = by_number[row.order_no]
-            if rows:
-                model.objects.bulk_update(rows, ["order"])
+            waiting = [row.pk for parts in found.values() for row in parts if row.order_id is None]
+            if waiting:
+                owner = Order.objects.filter(order_no=OuterRef("order_no")).order_by("pk")
+                model.objects.filter(pk__in=waiting).update(order=Subquery(owner.values("pk")[:1]))
 
     def _save_events(self, changed: dict[str, Order], is_known: dict[str, bool]) -> None:
         moved = {k: changed[k] for k in self.records if self.previous_stage[k] != changed[k].stage}
@@ -677,8 +670,49 @@ def stand_at(order: Order, passages: Sequence[Passage]) -> None:
         order.node, order.node_entered_at = "", None
 
 
-def save_passages(walked: Mapping[int, Sequence[Passage]], *, known: Sequence[int]) -> None:
-    """Store passages per order id; `known` are the orders that may have some already."""
+def rewalk_orders(*, now: datetime, after_id: int = 0, limit: int = MAX_BATCH) -> int | None:
+    """Walk open orders through the river again: after the first OMS, or with a new node table.
+
+    Takes the next `limit` open orders after `after_id`, in one transaction; an order whose way
+    changed gets a new revision. Returns the id to go on after, or None when there are no more.
+    """
+    with transaction.atomic():
+        query = Order.objects.waiting().filter(pk__gt=after_id).order_by("pk")
+        orders = {o.pk: o for o in query.select_for_update(of=("self",))[:limit]}
+        if not orders:
+            return None
+        lines: dict[int, list[OrderLine]] = defaultdict(list)
+        for line in OrderLine.objects.filter(order_id__in=orders):
+            lines[line.order_id].append(line)
+        nodes, connected = list_nodes(), _connected_kinds()
+        walked = {
+            pk: walk(evidence_of(order, lines[pk], connected), nodes)
+            for pk, order in orders.items()
+        }
+        changed = [orders[pk] for pk in save_passages(walked, known=list(orders))]
+        for order in changed:
+            stand_at(order, walked[order.pk])
+            order.revision += 1
+            order.received_at = now
+        if changed:
+            Order.objects.bulk_update(
+                changed, ["node", "node_entered_at", "revision", "received_at"], batch_size=200
+            )
+    return max(orders)
+
+
+def _connected_kinds() -> frozenset[str]:
+    """The kinds of source that have told how far they are complete."""
+    return frozenset(
+        Source.objects.filter(complete_until__isnull=False).values_list("kind", flat=True)
+    )
+
+
+def save_passages(walked: Mapping[int, Sequence[Passage]], *, known: Sequence[int]) -> set[int]:
+    """Store passages per order id; `known` are the orders that may have some already.
+
+    Returns the ids of the orders whose passages are not what they were.
+    """
     before: dict[tuple[int, str], NodePassage] = {}
     if known:
         before = {(p.order_id, p.node): p for p in NodePassage.objects.filter(order_id__in=known)}
@@ -703,6 +737,7 @@ def save_passages(walked: Mapping[int, Sequence[Passage]], *, known: Sequence[in
         conflict=["order_id", "node"],
         update=["entered_at", "left_at", "is_inferred"],
     )
+    return {row[0] for row in rows} | {key[0] for key in before if key not in kept}
 
 
 def _upsert_parts(

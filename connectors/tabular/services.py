@@ -27,7 +27,7 @@ from config.tenancy.models import Environment
 from config.tenancy.scope import for_environment
 from connectors.orders.canonical import CanonicalOrder, CanonicalRecord
 from connectors.orders.models import CustomField
-from connectors.orders.services import MAX_BATCH, Received, receive
+from connectors.orders.services import MAX_BATCH, Received, receive, rewalk_orders
 from connectors.shops.models import Shop, Source, SourceKind
 from connectors.shops.services import get_or_create_shop, get_or_create_source, record_freshness
 from connectors.tabular.building import (
@@ -374,8 +374,7 @@ class _Importer:
                 built = self._build(staging, phase, groups)
                 self._apply(phase, last, built, groups)
         if phase in _SOURCE_OF and not self.run.is_dry_run:
-            with for_environment(self.environment):
-                self._record_freshness(phase)
+            self._connect(phase)
 
     def _take_loose(self, staging: Staging, after: int) -> None:
         parents = {
@@ -501,11 +500,24 @@ class _Importer:
                         known[key] = shop
         return known
 
-    def _record_freshness(self, holds: str) -> None:
-        source = self._source(holds)
+    def _connect(self, holds: str) -> None:
+        """Say how far the source is complete; the first OMS or WMS gives open orders new nodes."""
         if self.run.repairs_id or self.run.complete_until is None:
             return
-        record_freshness(source, complete_until=self.run.complete_until, now=self.now)
+        with for_environment(self.environment):
+            source = self._source(holds)
+            is_new = (
+                source.kind != SourceKind.CHANNEL
+                and not Source.objects.filter(
+                    kind=source.kind, complete_until__isnull=False
+                ).exists()
+            )
+            record_freshness(source, complete_until=self.run.complete_until, now=self.now)
+        after: int | None = 0 if is_new else None
+        while after is not None:
+            with for_environment(self.environment):
+                after = rewalk_orders(now=self.now, after_id=after)
+                self._write()
 
     # -- quarantine ------------------------------------------------------------------------------
 
