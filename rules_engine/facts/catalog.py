@@ -1,0 +1,419 @@
+"""Every name a formula may use: label, alias, type, unit, source, example. Pure.
+
+A fact is a value, blank (known to be empty) or unknown (not told yet). Facts of the order follow
+the order's own channel feed; those of the gateway, OMS and WMS the oldest feed of their kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from config.errors import gettext_noop
+from rules_engine.formula import Field, Names, ValueType
+
+CATALOG_VERSION: Final = 1  # raise it when a stored value changes its meaning
+
+NUMBER, MONEY, TEXT = ValueType.NUMBER, ValueType.MONEY, ValueType.TEXT
+LOGICAL, DATETIME, ROWS = ValueType.LOGICAL, ValueType.DATETIME, ValueType.ROWS
+
+CHANNEL, GATEWAY, OMS, WMS = "channel", "gateway", "oms", "wms"
+SOURCE_LABELS: Final[dict[str, str]] = {
+    CHANNEL: gettext_noop("渠道订单"),
+    GATEWAY: gettext_noop("支付网关"),
+    OMS: "OMS",
+    WMS: "WMS",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact(Field):
+    """A field with where it comes from.
+
+    `source`: the kind of feed that tells it ("" = known by ourselves). `column`: the attribute of
+    the order it is read from ("" = computed). `is_occurrence`: a moment that an as-of run hides
+    when it is later. `is_current`: added at reading, not part of a snapshot (clock, freshness).
+    """
+
+    source: str = ""
+    topic: str = ""
+    column: str = ""
+    is_personal: bool = False
+    is_occurrence: bool = False
+    is_current: bool = False
+
+
+_ORDER: Final = gettext_noop("订单")
+_TIMES: Final = gettext_noop("时间")
+_AMOUNTS: Final = gettext_noop("金额")
+_FLAGS: Final = gettext_noop("标记")
+_PRESALE: Final = gettext_noop("预售与赠品")
+_PAYMENT: Final = gettext_noop("支付网关")
+_SYSTEMS: Final = gettext_noop("OMS 与 WMS")
+_ADDRESS: Final = gettext_noop("地址")
+_NODE: Final = gettext_noop("节点与时钟")
+_FRESHNESS: Final = gettext_noop("数据新鲜度")
+_ROWS_TOPIC: Final = gettext_noop("明细与付款")
+_CUSTOM: Final = gettext_noop("自定义字段")
+
+
+def _fact(
+    id: str,
+    label: str,
+    alias: str,
+    type: ValueType,
+    topic: str,
+    example: str,
+    description: str = "",
+    *,
+    unit: str = "",
+    source: str = CHANNEL,
+    column: str = "",
+    is_personal: bool = False,
+    is_occurrence: bool = False,
+    is_current: bool = False,
+    columns: tuple[Field, ...] = (),
+) -> Fact:
+    return Fact(
+        id=id,
+        label=label,
+        alias=alias,
+        type=type,
+        description=description,
+        unit=unit,
+        example=example,
+        columns=columns,
+        source=source,
+        topic=topic,
+        column=column,
+        is_personal=is_personal,
+        is_occurrence=is_occurrence,
+        is_current=is_current,
+    )
+
+
+def _time(
+    id: str,
+    label: str,
+    alias: str,
+    description: str = "",
+    *,
+    topic: str = _TIMES,
+    source: str = CHANNEL,
+    occurs: bool = True,
+) -> Fact:
+    return _fact(
+        f"order.{id}",
+        label,
+        alias,
+        DATETIME,
+        topic,
+        "2025-11-11 00:15",
+        description,
+        source=source,
+        column=id,
+        is_occurrence=occurs,
+    )
+
+
+def _money(
+    id: str,
+    label: str,
+    alias: str,
+    description: str = "",
+    *,
+    topic: str = _AMOUNTS,
+    source: str = CHANNEL,
+) -> Fact:
+    return _fact(
+        f"order.{id.removesuffix('_fen')}",
+        label,
+        alias,
+        MONEY,
+        topic,
+        "128.00",
+        description,
+        unit=gettext_noop("元"),
+        source=source,
+        column=id,
+    )
+
+
+def _text(
+    id: str,
+    label: str,
+    alias: str,
+    example: str,
+    description: str = "",
+    *,
+    topic: str = _ORDER,
+    is_personal: bool = False,
+) -> Fact:
+    return _fact(
+        f"order.{id}",
+        label,
+        alias,
+        TEXT,
+        topic,
+        example,
+        description,
+        column=id,
+        is_personal=is_personal,
+    )
+
+
+def _column(
+    rows: str, id: str, label: str, alias: str, type: ValueType, example: str, unit: str = ""
+) -> Field:
+    return Field(id=f"{rows}.{id}", label=label, alias=alias, type=type, unit=unit, example=example)
+
+
+_YUAN: Final = gettext_noop("元")
+_MINUTES: Final = gettext_noop("分钟")
+_HOURS: Final = gettext_noop("小时")
+
+LINE_COLUMNS: Final[tuple[Field, ...]] = (
+    _column("lines", "sku", "SKU", "sku_code", TEXT, "SKU104"),
+    _column("lines", "title", "商品", "product", TEXT, "针织开衫"),
+    _column("lines", "quantity", "数量", "quantity", NUMBER, "2"),
+    _column("lines", "price", "单价", "price", MONEY, "59.00", _YUAN),
+    _column("lines", "amount", "行金额", "line_amount", MONEY, "118.00", _YUAN),
+    _column("lines", "freight", "行运费", "line_freight", MONEY, "8.00", _YUAN),
+    _column("lines", "is_gift", "是赠品", "is_gift", LOGICAL, "否"),
+    _column("lines", "seller", "卖家", "seller", TEXT, "S01"),
+    _column("lines", "stock_available", "可用库存", "stock_available", NUMBER, "300"),
+    _column("lines", "locked_at", "锁定时间", "locked_at", DATETIME, "2025-11-11 00:16"),
+    _column("lines", "ship_by", "发货期限", "ship_by", DATETIME, "2025-11-13 00:00"),
+    _column("lines", "category", "类目", "category", TEXT, "女装/针织"),
+    _column("lines", "weight_g", "重量", "weight_g", NUMBER, "450", gettext_noop("克")),
+    _column("lines", "length_cm", "长度厘米", "length_cm", NUMBER, "30", gettext_noop("厘米")),
+    _column("lines", "width_cm", "宽度厘米", "width_cm", NUMBER, "20", gettext_noop("厘米")),
+    _column("lines", "height_cm", "高度厘米", "height_cm", NUMBER, "5", gettext_noop("厘米")),
+)
+PAYMENT_COLUMNS: Final[tuple[Field, ...]] = (
+    _column("payments", "payment_id", "流水号", "payment_id", TEXT, "P20251111001"),
+    _column("payments", "method", "付款方式", "method", TEXT, "支付宝"),
+    _column("payments", "status", "付款状态", "status", TEXT, "支付成功"),
+    _column("payments", "phase", "付款阶段", "phase", TEXT, "尾款"),
+    _column("payments", "amount", "付款金额", "amount", MONEY, "128.00", _YUAN),
+    _column("payments", "paid_at", "到账时间", "paid_at", DATETIME, "2025-11-11 00:15"),
+    _column("payments", "is_gateway", "来自网关", "is_gateway", LOGICAL, "是"),
+)
+LINES_ID: Final = "lines"
+PAYMENTS_ID: Final = "payments"
+
+FACTS: Final[tuple[Fact, ...]] = (
+    _text("order_no", "订单号", "order_no", "MP100110000234"),
+    _fact("order.channel", "渠道", "channel", TEXT, _ORDER, "天猫", "天猫、抖音、京东、拼多多、快手、微信小店、私域小程序或其他"),
+    _fact("order.shop", "店铺", "shop", TEXT, _ORDER, "天猫旗舰店"),
+    _fact("order.stage", "阶段", "stage", TEXT, _ORDER, "待发货", "统一后的阶段，例如 待付款、定金已付待尾款、已付待成团、待发货、已发货、已签收"),
+    _text("raw_status", "平台状态", "raw_status", "买家已付款,等待卖家发货", "平台的原话"),
+    _fact("order.stage_at", "进入阶段时间", "stage_at", DATETIME, _NODE, "2025-11-11 00:15"),
+    _text("remark", "备注", "remark", "尽快发货", is_personal=True),
+    _time("placed_at", "下单时间", "placed_at"),
+    _time("paid_at", "付款时间", "paid_at", "渠道说的付款时间；预售单是尾款付清的时间"),
+    _time("approved_at", "付款确认时间", "approved_at"),
+    _time("shipped_at", "发货时间", "shipped_at", "渠道说的发货时间"),
+    _time("delivered_at", "签收时间", "delivered_at"),
+    _time("closed_at", "关闭时间", "closed_at"),
+    _time("promised_ship_at", "承诺发货时间", "promised_ship_at", occurs=False),
+    _time("estimated_delivery_at", "预计送达时间", "estimated_delivery_at", occurs=False),
+    _time("deadline_at", "最晚处理时间", "deadline_at", "尾款截止、承诺发货时间，或付款后 48 小时", occurs=False),
+    _money("goods_fen", "商品金额", "goods_amount"),
+    _money("freight_fen", "运费", "freight"),
+    _money("shop_discount_fen", "店铺优惠", "shop_discount"),
+    _money("platform_discount_fen", "平台优惠", "platform_discount"),
+    _money("coupon_fen", "优惠券", "coupon"),
+    _money("payable_fen", "应付金额", "payable_amount"),
+    _money("paid_fen", "实付金额", "paid_amount"),
+    _money("refunded_fen", "退款金额", "refunded_amount"),
+    _text("payment_method", "支付方式", "payment_method", "支付宝"),
+    _fact("order.is_cod", "货到付款", "is_cod", LOGICAL, _FLAGS, "否", column="is_cod"),
+    _fact("order.is_over", "已结束", "is_over", LOGICAL, _FLAGS, "否", "交易完成、未付关闭或付后关闭"),
+    _fact("order.refund_state", "退款状态", "refund_state", TEXT, _FLAGS, "已退款", "退款申请中、待退货、平台介入、已退款、退款被拒；没有退款时为空"),
+    _fact("order.group_state", "拼团状态", "group_state", TEXT, _FLAGS, "待成团", "待成团、已成团、拼团失败；不是拼团时为空"),
+    _text("risk_state", "风控标记", "risk_state", "风控审核中", "平台的原话；没有未完成的审核或核实时为空", topic=_FLAGS),
+    _fact("order.presale_phase", "预售阶段", "presale_phase", TEXT, _PRESALE, "定金已付", "定金未付、定金已付、尾款已付、定金罚没；不是预售时为空"),
+    _money("deposit_fen", "定金", "deposit", topic=_PRESALE),
+    _time("deposit_paid_at", "定金支付时间", "deposit_paid_at", topic=_PRESALE),
+    _money("balance_fen", "尾款", "balance", topic=_PRESALE),
+    _time("balance_paid_at", "尾款支付时间", "balance_paid_at", topic=_PRESALE),
+    _time("balance_opens_at", "尾款开始", "balance_opens_at", topic=_PRESALE, occurs=False),
+    _time("balance_due_at", "尾款截止", "balance_due_at", topic=_PRESALE, occurs=False),
+    _fact("order.gifts_due", "赠品应发", "gifts_due", NUMBER, _PRESALE, "1", unit=gettext_noop("件"), column="gifts_due"),
+    _fact("order.gifts_packed", "赠品已配", "gifts_packed", NUMBER, _PRESALE, "1", unit=gettext_noop("件"), column="gifts_packed"),
+    _fact("order.gateway_status", "网关支付状态", "gateway_status", TEXT, _PAYMENT, "支付成功", "未支付、支付成功、已退款、已关闭、未知", source=GATEWAY),
+    _time("gateway_paid_at", "网关支付时间", "gateway_paid_at", topic=_PAYMENT, source=GATEWAY),
+    _money("gateway_paid_fen", "网关支付金额", "gateway_paid_amount", topic=_PAYMENT, source=GATEWAY),
+    _time("oms_received_at", "OMS接收时间", "oms_received_at", topic=_SYSTEMS, source=OMS),
+    _time("oms_reviewed_at", "OMS审单时间", "oms_reviewed_at", topic=_SYSTEMS, source=OMS),
+    _time("wms_received_at", "WMS接收时间", "wms_received_at", topic=_SYSTEMS, source=WMS),
+    _time("picked_at", "拣货时间", "picked_at", topic=_SYSTEMS, source=WMS),
+    _time("wms_shipped_at", "出库时间", "wms_shipped_at", topic=_SYSTEMS, source=WMS),
+    _text("province", "省", "province", "浙江省", topic=_ADDRESS),
+    _text("city", "市", "city", "杭州市", topic=_ADDRESS),
+    _text("district", "区县", "district", "余杭区", topic=_ADDRESS),
+    _text("town", "街道", "town", "仓前街道", topic=_ADDRESS),
+    _text("postcode", "邮编", "postcode", "310000", topic=_ADDRESS),
+    _fact("order.is_address_visible", "地址可见", "is_address_visible", LOGICAL, _ADDRESS, "是", "平台给出了省、市、区县中的任何一级；发货前隐藏地址的平台为否"),
+    _fact("order.is_city_undivided", "无区县城市", "is_city_undivided", LOGICAL, _ADDRESS, "否", "县级市、县，或不设区县的地级市（如 东莞市），没有区县也完整"),
+    _fact("order.has_address_detail", "有详细地址", "has_address_detail", LOGICAL, _ADDRESS, "是", "平台常在发货前隐藏详细地址，不宜用来扣分", column="has_address_detail"),
+    _fact(LINES_ID, "明细", "lines", ROWS, _ROWS_TOPIC, "求和(明细, 数量*单价)", "订单的商品行", columns=LINE_COLUMNS),
+    _fact(PAYMENTS_ID, "付款", "payments", ROWS, _ROWS_TOPIC, "求和(付款, 付款金额)", "订单的付款流水", columns=PAYMENT_COLUMNS),
+    _fact("now.node", "节点", "node", TEXT, _NODE, "推送WMS", "订单所在的节点", source="", is_current=True),
+    _fact("now.node_entered_at", "进入节点时间", "node_entered_at", DATETIME, _NODE, "2025-11-11 00:15", source="", is_current=True),
+    _fact("now.node_minutes", "在节点分钟", "node_minutes", NUMBER, _NODE, "42", "在当前节点停留了多久", unit=_MINUTES, source="", is_current=True),
+    _fact("now.stage_hours", "在阶段小时", "stage_hours", NUMBER, _NODE, "3.5", "在当前阶段停留了多久", unit=_HOURS, is_current=True),
+    _fact("now.channel_until", "渠道截至", "channel_until", DATETIME, _FRESHNESS, "2025-11-11 14:30", "这张订单所属渠道的数据完整到什么时间", is_current=True),
+    _fact("now.gateway_until", "网关截至", "gateway_until", DATETIME, _FRESHNESS, "2025-11-11 14:30", "网关流水完整到什么时间", source=GATEWAY, is_current=True),
+    _fact("now.oms_until", "OMS截至", "oms_until", DATETIME, _FRESHNESS, "2025-11-11 14:30", "OMS 数据完整到什么时间；判断“OMS 没有”用它，不用现在", source=OMS, is_current=True),
+    _fact("now.wms_until", "WMS截至", "wms_until", DATETIME, _FRESHNESS, "2025-11-11 14:30", "WMS 数据完整到什么时间", source=WMS, is_current=True),
+)  # fmt: skip
+FIELDS: Final = FACTS
+
+# The facts whose value moves with time or feeds although the order did not change.
+MOVING_IDS: Final = frozenset(fact.id for fact in FACTS if fact.is_current)
+UNTIL_IDS: Final[dict[str, str]] = {kind: f"now.{kind}_until" for kind in SOURCE_LABELS}
+
+_CUSTOM_TYPES: Final = {
+    "number": NUMBER,
+    "money": MONEY,
+    "text": TEXT,
+    "logical": LOGICAL,
+    "datetime": DATETIME,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CustomDefinition:
+    """A custom field as the catalogue sees it."""
+
+    level: str  # order, line or payment
+    key: str
+    label: str
+    type: str
+    source: str
+
+
+def custom_id(level: str, key: str) -> str:
+    """The fact id of a custom field."""
+    return {"order": "custom.", "line": "lines.custom.", "payment": "payments.custom."}[level] + key
+
+
+def build_facts(custom: Sequence[CustomDefinition] = ()) -> tuple[Fact, ...]:
+    """The whole catalogue of an environment: ours, then its custom fields."""
+    if not custom:
+        return FACTS
+    extra: dict[str, list[Field]] = {"line": [], "payment": []}
+    own: list[Fact] = []
+    for item in custom:
+        type = _CUSTOM_TYPES[item.type]
+        unit = _YUAN if type is MONEY else ""
+        if item.level == "order":
+            own.append(
+                Fact(
+                    id=custom_id("order", item.key),
+                    label=item.label,
+                    alias=item.key,
+                    type=type,
+                    unit=unit,
+                    source=item.source,
+                    topic=_CUSTOM,
+                )
+            )
+        else:
+            extra[item.level].append(
+                Field(custom_id(item.level, item.key), item.label, item.key, type, unit=unit)
+            )
+    more = {LINES_ID: extra["line"], PAYMENTS_ID: extra["payment"]}
+    return tuple(_with_columns(f, more[f.id]) if more.get(f.id) else f for f in FACTS) + tuple(own)
+
+
+def _with_columns(fact: Fact, columns: Iterable[Field]) -> Fact:
+    return Fact(
+        id=fact.id,
+        label=fact.label,
+        alias=fact.alias,
+        type=fact.type,
+        description=fact.description,
+        unit=fact.unit,
+        example=fact.example,
+        columns=(*fact.columns, *columns),
+        source=fact.source,
+        topic=fact.topic,
+    )
+
+
+def build_names(custom: Sequence[CustomDefinition] = ()) -> Names:
+    """The names a formula of an environment may use."""
+    return Names(build_facts(custom))
+
+
+# --- addresses ------------------------------------------------------------------------------------
+
+
+def _split(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+# Prefecture-level cities without districts, and what provinces administer directly below them
+# (National Bureau of Statistics, division codes of 2023; 4419, 4420, 4604, 6202, xx90).
+_UNDIVIDED: Final = _split(
+    "东莞 中山 儋州 嘉峪关 "
+    "济源 仙桃 潜江 天门 神农架林区 "
+    "五指山 琼海 文昌 万宁 东方 定安县 屯昌县 澄迈县 临高县 白沙黎族自治县 昌江黎族自治县 "
+    "乐东黎族自治县 陵水黎族自治县 保亭黎族苗族自治县 琼中黎族苗族自治县 三沙 "
+    "石河子 阿拉尔 图木舒克 五家渠 北屯 铁门关 双河 可克达拉 昆玉 胡杨河 新星 白杨"
+)
+# Prefecture-level cities that have districts or counties: without one the address is incomplete.
+_DIVIDED: Final = _split(
+    "北京 天津 上海 重庆 "
+    "石家庄 唐山 秦皇岛 邯郸 邢台 保定 张家口 承德 沧州 廊坊 衡水 "
+    "太原 大同 阳泉 长治 晋城 朔州 晋中 运城 忻州 临汾 吕梁 "
+    "呼和浩特 包头 乌海 赤峰 通辽 鄂尔多斯 呼伦贝尔 巴彦淖尔 乌兰察布 "
+    "沈阳 大连 鞍山 抚顺 本溪 丹东 锦州 营口 阜新 辽阳 盘锦 铁岭 朝阳 葫芦岛 "
+    "长春 吉林 四平 辽源 通化 白山 松原 白城 "
+    "哈尔滨 齐齐哈尔 鸡西 鹤岗 双鸭山 大庆 伊春 佳木斯 七台河 牡丹江 黑河 绥化 "
+    "南京 无锡 徐州 常州 苏州 南通 连云港 淮安 盐城 扬州 镇江 泰州 宿迁 "
+    "杭州 宁波 温州 嘉兴 湖州 绍兴 金华 衢州 舟山 台州 丽水 "
+    "合肥 芜湖 蚌埠 淮南 马鞍山 淮北 铜陵 安庆 黄山 滁州 阜阳 宿州 六安 亳州 池州 宣城 "
+    "福州 厦门 莆田 三明 泉州 漳州 南平 龙岩 宁德 "
+    "南昌 景德镇 萍乡 九江 新余 鹰潭 赣州 吉安 宜春 抚州 上饶 "
+    "济南 青岛 淄博 枣庄 东营 烟台 潍坊 济宁 泰安 威海 日照 临沂 德州 聊城 滨州 菏泽 "
+    "郑州 开封 洛阳 平顶山 安阳 鹤壁 新乡 焦作 濮阳 许昌 漯河 三门峡 南阳 商丘 信阳 周口 驻马店 "
+    "武汉 黄石 十堰 宜昌 襄阳 鄂州 荆门 孝感 荆州 黄冈 咸宁 随州 "
+    "长沙 株洲 湘潭 衡阳 邵阳 岳阳 常德 张家界 益阳 郴州 永州 怀化 娄底 "
+    "广州 韶关 深圳 珠海 汕头 佛山 江门 湛江 茂名 肇庆 惠州 梅州 汕尾 河源 阳江 清远 潮州 揭阳 云浮 "
+    "南宁 柳州 桂林 梧州 北海 防城港 钦州 贵港 玉林 百色 贺州 河池 来宾 崇左 海口 三亚 "
+    "成都 自贡 攀枝花 泸州 德阳 绵阳 广元 遂宁 内江 乐山 南充 眉山 宜宾 广安 达州 雅安 巴中 资阳 "
+    "贵阳 六盘水 遵义 安顺 毕节 铜仁 昆明 曲靖 玉溪 保山 昭通 丽江 普洱 临沧 "
+    "拉萨 日喀则 昌都 林芝 山南 那曲 西安 铜川 宝鸡 咸阳 渭南 延安 汉中 榆林 安康 商洛 "
+    "兰州 金昌 白银 天水 武威 张掖 平凉 酒泉 庆阳 定西 陇南 西宁 海东 "
+    "银川 石嘴山 吴忠 固原 中卫 乌鲁木齐 克拉玛依 吐鲁番 哈密"
+)
+
+
+def is_undivided(city: str) -> bool:
+    """Whether an address needs no district below this city.
+
+    True for cities without districts and for a county-level place written where the city stands:
+    anything that ends in 市 or 县 and is not a prefecture-level city with districts.
+    """
+    name = city.strip()
+    short = name.removesuffix("市")
+    if short in _UNDIVIDED or name in _UNDIVIDED:
+        return True
+    if short in _DIVIDED or name.endswith(("自治州", "地区", "盟")):
+        return False
+    return name.endswith(("市", "县", "旗", "林区"))
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """How far one source (or kind of source) is known at the moment of scoring."""
+
+    is_connected: bool
+    is_late: bool = False
+    until: datetime | None = None

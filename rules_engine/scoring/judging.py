@@ -1,0 +1,236 @@
+"""One order's values -> verdicts -> total: the rules run, nothing is read or written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rules_engine.facts.catalog import FACTS
+from rules_engine.facts.collect import Feeds
+from rules_engine.formula import UNKNOWN, ErrorValue, Names, Result, Value
+from rules_engine.rules.services import Dimension, RuleSet, describe_source
+from rules_engine.scoring.bands import (
+    FailedDimension,
+    InsufficientPolicy,
+    Lines,
+    Outcome,
+    Total,
+    Verdict,
+    Weight,
+    add_up,
+    judge_value,
+)
+
+_OUTCOME = {
+    Result.PASS: Outcome.PASS,
+    Result.PARTIAL: Outcome.PARTIAL,
+    Result.FAIL: Outcome.FAIL,
+    Result.INSUFFICIENT: Outcome.INSUFFICIENT,
+    Result.NOT_APPLICABLE: Outcome.NOT_APPLICABLE,
+}
+_PASSED, _FAILED = Verdict(Outcome.PASS), Verdict(Outcome.FAIL)
+_SOURCE_OF = {fact.id: fact.source for fact in FACTS}
+CAUSE_INSUFFICIENT = "数据不足"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One dimension of one order: verdict, reason for people, facts that were unknown."""
+
+    verdict: Verdict
+    reason: str = ""
+    unknown: tuple[str, ...] = ()
+
+
+_PLAIN_PASS = Judged(_PASSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One order: its dimensions and the total."""
+
+    judged: tuple[Judged, ...]
+    total: Total
+
+
+class Judge:
+    """A rule set at one moment; made once per pass."""
+
+    def __init__(self, rules: RuleSet, feeds: Feeds, now: float, labels: Mapping[str, str]) -> None:
+        self.rules, self.feeds, self.now, self.labels = rules, feeds, now, labels
+        self.weights = weights_of(rules.dimensions)
+        self.lines = Lines(rules.yellow, rules.orange, rules.red)
+        self.sources = dict(_SOURCE_OF)
+
+    def judge(self, values: Mapping[str, Value], source_id: int | None) -> Judgement:
+        """All dimensions of one order."""
+        judged = tuple(self.judge_one(d, values, source_id) for d in self.rules.dimensions)
+        return Judgement(judged, add_up(self.weights, [j.verdict for j in judged], self.lines))
+
+    def judge_one(
+        self, dimension: Dimension, values: Mapping[str, Value], source_id: int | None
+    ) -> Judged:
+        """One dimension of one order."""
+        for kind in dimension.sources:
+            if not self.feeds.state(kind, source_id).is_connected:
+                return _not_connected((kind,))
+        if dimension.plan is None:
+            return Judged(
+                Verdict(Outcome.INSUFFICIENT), f"公式已不能使用：{dimension.broken}"[:300]
+            )
+        value = dimension.plan.evaluate(values, self.now)
+        if value is True or value is Result.PASS:
+            return _PLAIN_PASS
+        if value is False or value is Result.FAIL:
+            return Judged(_FAILED, self._reason(dimension, values) or f"{dimension.name}不通过")
+        if isinstance(value, Result):
+            return self._by_result(dimension, value, values, source_id)
+        if isinstance(value, float) and dimension.kind == "points":
+            outcome = judge_value(dimension.points_hundredths, value)
+            if outcome is Outcome.PASS:
+                return Judged(Verdict(outcome, value))
+            return Judged(Verdict(outcome, value), self._reason(dimension, values))
+        return self._insufficient(dimension, value, values, source_id)
+
+    def _reason(self, dimension: Dimension, values: Mapping[str, Value]) -> str:
+        return dimension.write_reason(values, self.now)
+
+    def _by_result(
+        self,
+        dimension: Dimension,
+        value: Result,
+        values: Mapping[str, Value],
+        source_id: int | None,
+    ) -> Judged:
+        if value is Result.INSUFFICIENT:
+            return self._insufficient(dimension, value, values, source_id)
+        reason = self._reason(dimension, values) if value is Result.PARTIAL else ""
+        return Judged(Verdict(_OUTCOME[value]), reason)
+
+    def _insufficient(
+        self,
+        dimension: Dimension,
+        value: Value,
+        values: Mapping[str, Value],
+        source_id: int | None,
+    ) -> Judged:
+        """数据不足: because a source is not connected, or late, or although all are fresh."""
+        unknown = tuple(id for id in dimension.fact_ids if values.get(id, UNKNOWN) is UNKNOWN)
+        missing, late = self._blame(dimension, unknown, value, source_id)
+        names = tuple(self.labels.get(id, id) for id in unknown)
+        if missing:
+            return _not_connected(missing, names)
+        if late:
+            text = f"{describe_source(late)}数据滞后，暂不能判断"
+            return Judged(Verdict(Outcome.INSUFFICIENT, is_late=True), text, names)
+        return Judged(Verdict(Outcome.INSUFFICIENT), _explain(value, names), names)
+
+    def _blame(
+        self, dimension: Dimension, unknown: Sequence[str], value: Value, source_id: int | None
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Which kinds of source are to blame: those not connected, else those late.
+
+        A formula's own 数据不足() is put down to any late source it reads, an error to none but
+        those of facts that are unknown.
+        """
+        doubtful = dimension.fact_ids if value is Result.INSUFFICIENT else unknown
+        kinds = dict.fromkeys(kind for id in doubtful if (kind := _source_of(id)))
+        states = {kind: self.feeds.state(kind, source_id) for kind in kinds}
+        return (
+            tuple(k for k, s in states.items() if not s.is_connected),
+            tuple(k for k, s in states.items() if s.is_connected and s.is_late),
+        )
+
+
+def _source_of(id: str) -> str:
+    return _SOURCE_OF.get(id, "channel")
+
+
+def _not_connected(kinds: Sequence[str], names: tuple[str, ...] = ()) -> Judged:
+    return Judged(Verdict(Outcome.NOT_APPLICABLE), f"未接入{describe_source(kinds)}", names)
+
+
+def _explain(value: Value, names: tuple[str, ...]) -> str:
+    """Why a formula gave no verdict although every source is fresh."""
+    if isinstance(value, ErrorValue):
+        return f"公式得出 {value.code}：{value.label}"
+    if value is UNKNOWN:
+        return f"缺少：{'、'.join(names)}" if names else "有未知的数据"
+    if value is Result.INSUFFICIENT:
+        return f"数据不足，缺少：{'、'.join(names)}" if names else "数据不足"
+    if value is None:
+        return "公式得出空值，不能判断"
+    kind = "“是/否”" if isinstance(value, bool) else "数字" if isinstance(value, float) else "文本"
+    return f"公式得出的是{kind}，不是这一项要的结果"
+
+
+def weights_of(dimensions: Sequence[Dimension]) -> tuple[Weight, ...]:
+    """The weights of a rule set, in its order."""
+    return tuple(
+        Weight(
+            key=d.key,
+            points=d.points_hundredths,
+            cap=d.cap_hundredths,
+            when_insufficient=d.when_insufficient,
+            when_late=d.when_late,
+            when_not_applicable=d.when_not_applicable,
+        )
+        for d in dimensions
+    )
+
+
+def list_failed(rules: RuleSet, judgement: Judgement) -> list[FailedDimension]:
+    """What costs an order its points: failing dimensions, and missing facts that earned nothing."""
+    failed = []
+    for dimension, part in zip(rules.dimensions, judgement.total.parts, strict=True):
+        is_fail = part.outcome is Outcome.FAIL
+        earns_nothing = part.outcome is Outcome.INSUFFICIENT and (
+            part.needs_person or part.points < part.maximum or part.is_capping
+        )
+        if not is_fail and not earns_nothing and part.outcome is not Outcome.PARTIAL:
+            continue
+        counts_as_fail = is_fail or (
+            earns_nothing and dimension.when_insufficient == InsufficientPolicy.FAIL
+        )
+        failed.append(
+            FailedDimension(
+                key=dimension.key,
+                name=dimension.name,
+                cause=dimension.cause
+                if counts_as_fail or part.outcome is Outcome.PARTIAL
+                else CAUSE_INSUFFICIENT,
+                outcome=Outcome.FAIL if counts_as_fail else str(part.outcome),
+                cap=dimension.cap_hundredths if part.is_capping else None,
+                lost_hundredths=part.maximum - part.points_hundredths,
+            )
+        )
+    return failed
+
+
+def write_dimensions(rules: RuleSet, judgement: Judgement) -> list[dict[str, Any]]:
+    """The dimensions of a score as stored and shown."""
+    return [
+        {
+            "key": dimension.key,
+            "name": dimension.name,
+            "result": str(part.outcome),
+            "points_hundredths": part.points_hundredths,
+            "max": part.maximum,
+            "cap": dimension.cap_hundredths,
+            "reason": judged.reason,
+            "cause": dimension.cause if part.outcome in (Outcome.FAIL, Outcome.PARTIAL) else "",
+            "is_capping": part.is_capping,
+            "is_late": judged.verdict.is_late,
+            "needs_person": part.needs_person,
+            "unknown_facts": list(judged.unknown),
+        }
+        for dimension, judged, part in zip(
+            rules.dimensions, judgement.judged, judgement.total.parts, strict=True
+        )
+    ]
+
+
+def labels_of(names: Names) -> dict[str, str]:
+    """Fact id -> label."""
+    return {field.id: field.label for field in names.fields}

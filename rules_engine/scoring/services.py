@@ -1,0 +1,488 @@
+"""`score_orders()`: facts -> verdicts -> scores, in bulk, written by compare-and-set.
+
+A pass reads one row per order (order, snapshot and score joined), takes snapshots again only where
+the revision moved, and writes only what changed. An older result never overwrites a newer one:
+newer by revision, then by rule version, then by time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import F, Q
+
+from config.tenancy.bulk import upsert_rows
+from connectors.orders.models import Order
+from rules_engine.facts.collect import (
+    CHUNK,
+    Completer,
+    Setting,
+    Standing,
+    Values,
+    describe_orders,
+    read_feeds,
+    read_setting,
+    standings_as_of,
+)
+from rules_engine.facts.services import get_names, load_facts, open_personal, take_snapshots
+from rules_engine.rules.services import RuleSet, get_active_rule_set, get_active_version
+from rules_engine.scoring.bands import Band, FailedDimension, Outcome, sum_text
+from rules_engine.scoring.judging import (
+    CAUSE_INSUFFICIENT,
+    Judge,
+    Judgement,
+    labels_of,
+    list_failed,
+    write_dimensions,
+)
+from rules_engine.scoring.models import Score, ScoreChange
+from rules_engine.scoring.silence import Silence
+
+logger = logging.getLogger(__name__)
+
+Classify = Callable[[Sequence[FailedDimension], str], str]
+
+_ORDER = (
+    "pk",
+    "revision",
+    "source_id",
+    "channel",
+    "stage",
+    "is_open",
+    "node",
+    "node_entered_at",
+    "placed_at",
+    "presale_phase",
+    "balance_due_at",
+    "group_state",
+)
+_SNAPSHOT = tuple(
+    f"fact_snapshot__{name}" for name in ("revision", "form", "facts", "personal_sealed", "digest")
+)
+_SCORE = tuple(
+    f"score__{name}"
+    for name in (
+        "revision",
+        "version_id",
+        "version__published_at",
+        "scored_at",
+        "score_hundredths",
+        "band",
+        "cause",
+        "failing",
+        "needs_intervention",
+        "is_silent",
+        "state_digest",
+    )
+)
+_COLUMNS = (*_ORDER, *_SNAPSHOT, *_SCORE)
+_SCORE_UPDATE = (
+    "score_hundredths",
+    "uncapped_hundredths",
+    "cap_hundredths",
+    "band",
+    "sum_text",
+    "dimensions",
+    "failing",
+    "cause",
+    "needs_intervention",
+    "is_silent",
+    "revision",
+    "version_id",
+    "fact_digest",
+    "state_digest",
+    "scored_at",
+)
+_CHANGE_COLUMNS = (
+    "order_id",
+    "at",
+    "until",
+    "score_hundredths",
+    "band",
+    "cause",
+    "needs_intervention",
+    "is_silent",
+    "why",
+    "version_id",
+    "revision",
+    "failing",
+    "changed_dimensions",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredOrder:
+    """What scoring did to one order.
+
+    `is_uncertain`: some dimension is 数据不足 because its source is late, so that a better band
+    may be ignorance, not recovery. `changed`: the health history got a row.
+    """
+
+    order_id: int
+    before_band: str | None
+    after_band: str
+    cause: str
+    score_hundredths: int
+    changed: bool
+    is_first: bool
+    needs_intervention: bool
+    is_uncertain: bool
+
+
+class Scored(list[ScoredOrder]):
+    """The orders scored; `failed_ids` are orders whose own error kept them from being scored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failed_ids: list[int] = []
+
+
+# --- which orders are due -------------------------------------------------------------------------
+
+
+def list_due_order_ids(
+    *, limit: int | None = None, after_id: int = 0, only_changed: bool = False
+) -> list[int]:
+    """Ids of orders to score, ascending: never scored, changed since, or (clock, rules) open.
+
+    `only_changed` leaves out open orders that are due for the clock only. An order that is over is
+    scored once more after its last change and then left alone, whatever rules come.
+    """
+    due = Q(score__isnull=True) | Q(score__revision__lt=F("revision"))
+    if only_changed:
+        version = get_active_version()
+        if version is not None:
+            due |= Q(is_open=True) & ~Q(score__version_id=version.pk)
+    else:
+        due |= Q(is_open=True)
+    query = Order.objects.filter(due, pk__gt=after_id).order_by("pk").values_list("pk", flat=True)
+    return list(query[:limit] if limit else query)
+
+
+# --- the pass -------------------------------------------------------------------------------------
+
+
+def score_orders(
+    order_ids: Sequence[int],
+    *,
+    now: datetime,
+    why: str,
+    classify: Classify,
+    as_of: datetime | None = None,
+) -> Scored:
+    """Score orders with the published rules at `now` (or as of a moment of the past).
+
+    Runs in the scope in force and joins its transaction. Returns the orders that were scored, in
+    the order of their ids; without published rules nothing is scored. One order's error stays that
+    order's: it keeps its old score, is logged with its id, and is listed in `failed_ids`.
+    """
+    scored = Scored()
+    rules = get_active_rule_set()
+    if rules is None or not order_ids:
+        return scored
+    run = _Pass(rules, now=now, why=why, classify=classify, as_of=as_of)
+    ids = sorted(set(order_ids))
+    with transaction.atomic():
+        for start in range(0, len(ids), CHUNK):
+            run.score_chunk(ids[start : start + CHUNK], scored)
+    if scored.failed_ids:
+        logger.error("scoring failed for %d of %d orders", len(scored.failed_ids), len(ids))
+    return scored
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """One order's new result beside the row it came from."""
+
+    row: Mapping[str, Any]
+    judgement: Judgement
+    cause: str
+    failing: tuple[str, ...]
+    is_silent: bool
+    needs_intervention: bool
+    digest: str
+    state_digest: str
+
+
+class _Pass:
+    """What all chunks of one pass share."""
+
+    def __init__(
+        self,
+        rules: RuleSet,
+        *,
+        now: datetime,
+        why: str,
+        classify: Classify,
+        as_of: datetime | None,
+    ) -> None:
+        self.rules, self.now, self.why, self.classify, self.as_of = rules, now, why, classify, as_of
+        self.moment = as_of or now
+        self.setting: Setting = read_setting()
+        self.completer = make_completer(self.setting, self.moment)
+        feeds = self.completer.feeds
+        self.judge = Judge(rules, feeds, self.completer.now, labels_of(get_names()))
+        self.silence = Silence(self.setting.nodes, feeds, self.moment)
+        self.form = self.setting.describer.form
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def score_chunk(self, ids: list[int], scored: Scored) -> None:
+        self._lock(ids)
+        rows = [
+            dict(zip(_COLUMNS, row, strict=True))
+            for row in Order.objects.filter(pk__in=ids).order_by("pk").values_list(*_COLUMNS)
+        ]
+        outcomes: list[_Outcome] = []
+        for row, values, digest in self._with_values(rows):
+            try:
+                outcomes.append(self._judge(row, values, digest))
+            except Exception:  # noqa: BLE001 - one order's error stays that order's
+                logger.exception("scoring failed for order %s", row["pk"])
+                scored.failed_ids.append(row["pk"])
+        self._write(outcomes, scored)
+
+    def _lock(self, ids: list[int]) -> None:
+        """Where writers run side by side: make every score row exist, then lock them in id order."""
+        if not connection.features.has_select_for_update:
+            return
+        missing = Order.objects.filter(pk__in=ids, score__isnull=True).values_list("pk", flat=True)
+        upsert_rows(
+            Score,
+            columns=["order_id", *_SCORE_UPDATE],
+            rows=[(pk, *_EMPTY_SCORE) for pk in missing],
+            conflict=["order_id"],
+            update=[],
+        )
+        list(
+            Score.objects.filter(order_id__in=ids)
+            .order_by("order_id")
+            .select_for_update()
+            .values_list("pk")
+        )
+
+    def _with_values(
+        self, rows: Sequence[dict[str, Any]]
+    ) -> Iterator[tuple[dict[str, Any], Values, str]]:
+        """Rows that may be written, with the values of their facts."""
+        fresh = [row for row in rows if not self._is_older(row)]
+        if self.as_of is not None:
+            yield from self._as_of_values(fresh)
+            return
+        stale = [
+            row["pk"]
+            for row in fresh
+            if row["fact_snapshot__revision"] != row["revision"]
+            or row["fact_snapshot__form"] != self.form
+        ]
+        taken = {}
+        if stale:
+            orders = list(Order.objects.filter(pk__in=stale))
+            taken = take_snapshots(orders, self.setting, now=self.now)
+        for row in fresh:
+            if row["pk"] in taken:
+                stored, digest = taken[row["pk"]]
+            else:
+                stored, digest = (
+                    load_facts(row["fact_snapshot__facts"]),
+                    row["fact_snapshot__digest"],
+                )
+                if self.rules.uses_personal:
+                    stored |= open_personal(row["fact_snapshot__personal_sealed"])
+            standing = Standing(row["source_id"], row["node"], row["node_entered_at"])
+            yield row, self.completer.complete(stored, standing), digest
+
+    def _as_of_values(
+        self, rows: list[dict[str, Any]]
+    ) -> Iterator[tuple[dict[str, Any], Values, str]]:
+        """Values of a moment of the past: described anew, never from snapshots."""
+        if self.as_of is None:
+            return
+        orders = list(Order.objects.filter(pk__in=[row["pk"] for row in rows]))
+        described = describe_orders(orders, self.setting, as_of=self.as_of)
+        standing = standings_as_of(orders, self.as_of)
+        for row in rows:
+            node, entered = standing.get(row["pk"], ("", None))
+            row["node"], row["node_entered_at"] = node, entered
+            values = self.completer.complete(
+                described[row["pk"]], Standing(row["source_id"], node, entered)
+            )
+            yield row, values, ""
+
+    def _is_older(self, row: Mapping[str, Any]) -> bool:
+        """Whether the stored score is newer than the one this pass would write."""
+        if not row["score__revision"]:
+            return False
+        published, ours = row["score__version__published_at"], self.rules.published_at
+        if published is not None and ours is not None and published > ours:
+            return True
+        stored = (row["score__revision"], row["score__scored_at"])
+        return bool(stored > (row["revision"], self.moment))
+
+    # -- judging ---------------------------------------------------------------------------------
+
+    def _judge(self, row: Mapping[str, Any], values: Values, digest: str) -> _Outcome:
+        judgement = self.judge.judge(values, row["source_id"])
+        total = judgement.total
+        failing: tuple[str, ...] = ()
+        cause, is_lowered = "", total.score_hundredths < total.uncapped_hundredths
+        if total.score_hundredths < 100_00 or total.needs_person:
+            failed = list_failed(self.rules, judgement)
+            failing = tuple(f.key for f in failed if f.outcome != Outcome.PARTIAL)
+            if total.band is not Band.HEALTHY or is_lowered:
+                cause = self.classify(failed, row["node"])
+            elif total.needs_person:
+                cause = CAUSE_INSUFFICIENT
+        is_silent = self.silence.is_silent(row)
+        needs = total.band is not Band.HEALTHY or is_lowered or is_silent or total.needs_person
+        state = self._state_digest(judgement)
+        return _Outcome(row, judgement, cause, failing, is_silent, needs, digest, state)
+
+    def _state_digest(self, judgement: Judgement) -> str:
+        """Names results and reasons, so that an unchanged score is not written again."""
+        text = "".join(
+            f"{part.outcome[:2]}{judged.reason}\n" if judged.reason else part.outcome[:2]
+            for judged, part in zip(judgement.judged, judgement.total.parts, strict=True)
+        )
+        total = judgement.total
+        key = f"{total.score_hundredths}/{total.uncapped_hundredths}/{total.cap_hundredths}/{text}"
+        return hashlib.md5(key.encode(), usedforsecurity=False).hexdigest()
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def _write(self, outcomes: Sequence[_Outcome], scored: Scored) -> None:
+        scores, changes = [], []
+        for outcome in outcomes:
+            row, total = outcome.row, outcome.judgement.total
+            is_first = not row["score__revision"]
+            after = (
+                total.score_hundredths,
+                str(total.band),
+                outcome.cause,
+                ",".join(outcome.failing),
+                outcome.needs_intervention,
+                outcome.is_silent,
+            )
+            before = tuple(row[name] for name in _COMPARED)
+            changed = is_first or before != after
+            if (
+                changed
+                or row["score__state_digest"] != outcome.state_digest
+                or row["score__revision"] != row["revision"]
+                or row["score__version_id"] != self.rules.version_id
+            ):
+                scores.append(self._score_row(outcome))
+            if changed:
+                changes.append(self._change_row(outcome, is_first))
+            scored.append(
+                ScoredOrder(
+                    order_id=row["pk"],
+                    before_band=None if is_first else row["score__band"],
+                    after_band=str(total.band),
+                    cause=outcome.cause,
+                    score_hundredths=total.score_hundredths,
+                    changed=changed,
+                    is_first=is_first,
+                    needs_intervention=outcome.needs_intervention,
+                    is_uncertain=any(j.verdict.is_late for j in outcome.judgement.judged),
+                )
+            )
+        upsert_rows(
+            Score,
+            columns=["order_id", *_SCORE_UPDATE],
+            rows=scores,
+            conflict=["order_id"],
+            update=_SCORE_UPDATE,
+        )
+        if changes:
+            ids = [change[0] for change in changes]
+            ScoreChange.objects.filter(order_id__in=ids, until__isnull=True).update(
+                until=self.moment
+            )
+            upsert_rows(
+                ScoreChange, columns=_CHANGE_COLUMNS, rows=changes, conflict=["id"], update=[]
+            )
+
+    def _score_row(self, outcome: _Outcome) -> tuple[Any, ...]:
+        total = outcome.judgement.total
+        return (
+            outcome.row["pk"],
+            total.score_hundredths,
+            total.uncapped_hundredths,
+            total.cap_hundredths,
+            str(total.band),
+            sum_text(total),
+            write_dimensions(self.rules, outcome.judgement),
+            ",".join(outcome.failing),
+            outcome.cause,
+            outcome.needs_intervention,
+            outcome.is_silent,
+            outcome.row["revision"],
+            self.rules.version_id,
+            outcome.digest,
+            outcome.state_digest,
+            self.moment,
+        )
+
+    def _change_row(self, outcome: _Outcome, is_first: bool) -> tuple[Any, ...]:
+        row, total = outcome.row, outcome.judgement.total
+        before = set() if is_first else {key for key in row["score__failing"].split(",") if key}
+        return (
+            row["pk"],
+            self.moment,
+            None,
+            total.score_hundredths,
+            str(total.band),
+            outcome.cause,
+            outcome.needs_intervention,
+            outcome.is_silent,
+            self.why,
+            self.rules.version_id,
+            row["revision"],
+            list(outcome.failing),
+            sorted(before ^ set(outcome.failing)),
+        )
+
+
+_COMPARED = (
+    "score__score_hundredths",
+    "score__band",
+    "score__cause",
+    "score__failing",
+    "score__needs_intervention",
+    "score__is_silent",
+)
+_EMPTY_SCORE: tuple[Any, ...] = (
+    0,
+    0,
+    None,
+    "",
+    "",
+    [],
+    "",
+    "",
+    False,
+    False,
+    0,
+    None,
+    "",
+    "",
+    None,
+)
+
+
+def make_completer(setting: Setting, moment: datetime) -> Completer:
+    """Everything that turns stored facts into values at a moment (one query)."""
+    return Completer(
+        setting.facts,
+        read_feeds(moment),
+        moment=moment,
+        zone=setting.describer.zone,
+        nodes=setting.nodes,
+    )
