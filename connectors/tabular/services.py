@@ -202,7 +202,9 @@ class _Importer:
         self.held = {spec["holds"] for spec in mapping["files"].values()}
         self.sources: dict[str, Source] = {}
         self.shops: dict[tuple[str, str], Shop] = {}
+        # Of a quarantine workbook: which quarantined row each of its rows mends.
         self.origins: dict[tuple[str, int], tuple[str, int]] = {}
+        self.children: dict[str, list[StagedRow]] = {}  # lines and payments of the batch in hand
 
     # -- the run ---------------------------------------------------------------------------------
 
@@ -271,7 +273,7 @@ class _Importer:
     def _fail(self, error: AppError) -> None:
         log.warning("import %s failed: %s", self.run.public_id, error.code)
         self._report(
-            state=ImportRun.State.FAILED, error=error.text, finished_at=timezone.now(), claim=""
+            state=ImportRun.State.FAILED, error=error.text, finished_at=timezone.now()
         )
 
     # -- reading ---------------------------------------------------------------------------------
@@ -401,6 +403,7 @@ class _Importer:
         lines = staging.find("lines", keys) if "lines" in self.held else {}
         payments = staging.find("payments", keys) if "payments" in self.held else {}
         lookups = self._lookups(staging, [*_flatten(groups), *_flatten(lines)])
+        self.children = {k: [*lines.get(k, []), *payments.get(k, [])] for k in keys}
         return [
             build_order(
                 self.compiler,
@@ -458,7 +461,9 @@ class _Importer:
                     raise _RollBack
                 self._quarantine(bad)
                 if self.run.repairs_id:
-                    self._clear([r for key in good_keys for r in groups[key]])
+                    self._clear(
+                        [r for k in good_keys for r in (*groups[k], *self.children.get(k, []))]
+                    )
                 self._write(counts=counts, done=done, cursor=cursor, notices=notices)
         except _RollBack:
             self.sources.clear()  # rolled back with the rest
@@ -603,7 +608,6 @@ class _Importer:
                 phase="done",
                 done=self.run.total,
                 finished_at=timezone.now(),
-                claim=self.run.claim,
             )
         log.info("import %s done: %s", self.run.public_id, self.run.counts)
 

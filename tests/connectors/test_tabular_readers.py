@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import gzip
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -225,13 +227,12 @@ def make_workbook(path: Path, rows, *, title="Sheet") -> Path:
 
 
 def test_a_workbook_gives_text_as_a_csv_would(tmp_path):
-    import datetime as dt
-
+    moment = dt.datetime.fromisoformat("2025-11-11 14:32:05")
     path = make_workbook(
         tmp_path / "a.xlsx",
         [
             ["订单号", "店铺 ", "时间", "金额", "大编号", "是"],
-            [38100110000009, "旗舰店", dt.datetime(2025, 11, 11, 14, 32, 5), 0.1 + 0.2, 1e17, True],
+            [38100110000009, "旗舰店", moment, 0.1 + 0.2, 1e17, True],
             [None, None, None, None, None, None],
             ["A2", "x", dt.date(2025, 11, 11), 12, None, None],
         ],
@@ -319,8 +320,6 @@ def test_entities_in_a_workbook_are_not_expanded(tmp_path):
 
 
 def test_a_hundred_thousand_rows_are_read_with_bounded_memory(tmp_path):
-    import tracemalloc
-
     path = tmp_path / "a.csv"
     with path.open("w", encoding="utf-8") as stream:
         stream.write("订单号,店铺,金额\n")
