@@ -100,6 +100,10 @@ class Passage:
     is_inferred: bool
 
 
+# The shop locks stock at payment, whatever stands in the way; "previous" is no evidence of its own.
+_PROVES_NOTHING = frozenset({"previous", "locked"})
+
+
 def _first(
     names: Sequence[str], moments: Mapping[str, datetime | None], previous: datetime | None
 ) -> datetime | None:
@@ -113,23 +117,19 @@ def _first(
 def walk(evidence: Evidence, nodes: Sequence[Node] = DEFAULT_NODES) -> tuple[Passage, ...]:
     """The passages of one order in river order; at most the last one is open.
 
-    A node is left at its own evidence; failing that, at the entering evidence of the next later
-    node that has some (inferred). A blocked node is left only through such later evidence.
+    A node is left at its own evidence; failing that, when a later node was left (inferred). A
+    blocked node is left only through such later evidence.
     """
     moments, present = evidence.moments, evidence.sources
     applicable = [
         n for n in nodes if n.code not in evidence.skipped and (not n.needs or n.needs in present)
     ]
-    # own_entry[i]: the first hard moment that proves node i (or any later one) was entered
+    # later_proof[i]: the first moment at which node i or a later one was *left*. Having entered a
+    # later node proves nothing for a blocked one: an OMS takes orders in and suspends them.
     later_proof: list[datetime | None] = [None] * (len(applicable) + 1)
     for i in range(len(applicable) - 1, -1, -1):
-        node = applicable[i]
-        names = [n for n in (*node.entered, *_left_names(node, evidence)) if n != "previous"]
-        proof = _first(names, moments, None) if "previous" not in node.entered else None
-        if proof is None and "previous" in node.entered:
-            proof = _first(
-                [n for n in _left_names(node, evidence) if n != "previous"], moments, None
-            )
+        names = [n for n in _left_names(applicable[i], evidence) if n not in _PROVES_NOTHING]
+        proof = _first(names, moments, None)
         later_proof[i] = proof if proof is not None else later_proof[i + 1]
 
     passages: list[Passage] = []

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from config.tenancy.models import Division, Environment, EnvironmentKind, Membership, Role, Tenant, User
+from config.tenancy.models import (
+    Division,
+    Environment,
+    EnvironmentKind,
+    Membership,
+    Role,
+    Tenant,
+    User,
+)
 from config.tenancy.scope import for_tenant
 
 TENANT = "示例女装集团"

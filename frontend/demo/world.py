@@ -303,8 +303,10 @@ class World:
                 plan.place = (plan.place[0], plan.place[1], "")
         elif cause == "促销叠加价格异常":
             plan.price_error_fen = rng.choice((-3000, -2000, -1000, 2000))
+            plan.oms = _later(rng, paid, 0.3, 4)  # taken in, then suspended
         elif cause == "库存冲突":
             plan.locked = None
+            plan.oms = _later(rng, paid, 0.3, 4)
             sku, good, quantity, price, _stock = plan.lines[0]
             plan.lines[0] = (sku, good, quantity, price, 0)
         elif cause in {"WMS未接收", "赠品缺失"}:
