@@ -222,7 +222,7 @@ def running_river(django_db_setup: None, django_db_blocker: Any) -> Iterator[Riv
         try:
             redis = product.redis()
             if redis is not None:
-                supervisor.start(redis)
+                supervisor.start(replace(redis, grace=5, stale_after=8))
             river.wait_until(product.is_redis_ready)
             for worker in product.workers():
                 supervisor.start(replace(worker, grace=25, stale_after=12))

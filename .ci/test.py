@@ -1,0 +1,193 @@
+"""`make test`: every check and every test, in order. `make lint` runs the first half.
+
+Prints a heading and the time of each step, goes on after a failure, and ends with one line that
+sums the tests up. The exit code is 1 when any step failed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+PACKAGES = ["config", "rules_engine", "connectors", "workflows", "frontend"]
+UNIT = "not browser and not journey"
+REAL = "browser or journey"
+NO_TESTS_COLLECTED = 5
+IS_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+INSTALL_CHROMIUM = "apt-get install -y chromium fonts-noto-cjk"
+# Enough for settings to load in production mode; nothing is opened with them.
+PRODUCTION = {
+    "HEDAO_MODE": "production",
+    "SECRET_KEY": "check-only-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJ",
+    "FIELD_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+    "BLIND_INDEX_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+    "DATABASE_URL": "postgresql://check@127.0.0.1/check",
+    "REDIS_URL": "redis://127.0.0.1:6379/0",
+    "ALLOWED_HOSTS": "hedao.example.com",
+}
+
+
+class Run:
+    """One run: its temporary data folder, the counts so far and the steps that failed."""
+
+    def __init__(self, temporary: Path) -> None:
+        self.temporary = temporary
+        self.counts: Counter[str] = Counter()
+        self.failed: list[str] = []
+
+    def say(self, text: str) -> None:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+    def step(self, name: str, do: Callable[[], bool]) -> None:
+        """Do one step under a heading; remember it when it fails."""
+        self.say(f"\n=== {name}")
+        begun = time.monotonic()
+        ok = do()
+        self.say(f"--- {name}: {'ok' if ok else 'FAILED'} ({time.monotonic() - begun:.1f} s)")
+        if not ok:
+            self.failed.append(name)
+
+    def run(self, *command: str, **environment: str) -> tuple[int, str]:
+        """Run a program of the virtual environment; print and return what it says."""
+        base = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        for name in ("DJANGO_SETTINGS_MODULE", "HEDAO_MODE", "DATABASE_URL", "REDIS_URL"):
+            base.pop(name, None)  # a developer's shell must not steer the checks
+        base["HEDAO_DATA"] = str(self.temporary / "data")
+        process = subprocess.Popen(  # noqa: S603 - commands are written in this file
+            [str(BIN / command[0]), *command[1:]],
+            cwd=ROOT,
+            env={**base, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        lines = []
+        with process:
+            for line in process.stdout or ():
+                sys.stdout.write(line)
+                sys.stdout.flush()
+                lines.append(line)
+        return process.returncode, "".join(lines)
+
+    def check(self, *command: str, **environment: str) -> bool:
+        return self.run(*command, **environment)[0] == 0
+
+    def pytest(self, marker: str, *arguments: str, **environment: str) -> bool:
+        """Run a lane and add its counts to the sum."""
+        code, output = self.run("pytest", "-m", marker, "-q", *arguments, **environment)
+        summary = next(
+            (s for s in reversed(output.splitlines()) if re.search(r" in [\d.]+s", s)), ""
+        )
+        for count, word in re.findall(
+            r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed)", summary
+        ):
+            self.counts[word.removesuffix("s") if word.startswith("error") else word] += int(count)
+        if code == NO_TESTS_COLLECTED:
+            self.say(f"!!! NOT A SINGLE TEST is marked for this lane: {marker}")
+            return not IS_CI
+        if code and not summary:
+            self.counts["error"] += 1  # it never came to a summary
+        return code == 0
+
+
+def lint(run: Run) -> None:
+    """Everything that reads the code without running it as a product."""
+    run.step("ruff check", lambda: run.check("ruff", "check", "."))
+    run.step("ruff format", lambda: run.check("ruff", "format", "--check", "."))
+    run.step("mypy", lambda: run.check("mypy", *PACKAGES))
+    run.step("import contracts", lambda: run.check("lint-imports"))
+    run.step(
+        "migrations",
+        lambda: run.check("python", "manage.py", "makemigrations", "--check", "--dry-run"),
+    )
+    run.step(
+        "deployment checks",
+        lambda: run.check(
+            "python", "manage.py", "check", "--deploy", "--fail-level", "WARNING", **PRODUCTION
+        ),
+    )
+
+
+def lanes(run: Run) -> None:
+    """The tests: on SQLite, on PostgreSQL as the application role, in a browser with workers."""
+    run.step("tests on SQLite", lambda: run.pytest(UNIT, "-n", "2"))
+    run.step("tests on PostgreSQL as the application role", lambda: postgres_lane(run))
+    run.step("tests in the browser, with workers and Redis", lambda: real_lane(run))
+
+
+def postgres_lane(run: Run) -> bool:
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        return run.pytest(UNIT, "-n", "2", TEST_DATABASE_URL=given)
+    sys.path.insert(0, str(ROOT))
+    from tests.postgres_server import run_postgres
+
+    with run_postgres() as url:
+        return run.pytest(UNIT, "-n", "2", TEST_DATABASE_URL=url)
+
+
+def real_lane(run: Run) -> bool:
+    if install_chromium(run):
+        return run.pytest(REAL)
+    run.say(f"!!! No Chromium: the browser tests CANNOT run. Install it with: {INSTALL_CHROMIUM}")
+    journeys = run.pytest("journey and not browser")
+    if not IS_CI:
+        run.say("!!! BROWSER TESTS SKIPPED (they fail this command where CI=true)")
+    return journeys and not IS_CI
+
+
+def install_chromium(run: Run) -> bool:
+    """Whether a Chromium is there, after installing it when we may (root on Debian)."""
+    wanted = Path(os.environ.get("CHROMIUM_PATH", "/usr/bin/chromium"))
+    if wanted.exists():
+        return True
+    if os.geteuid() != 0 or shutil.which("apt-get") is None or "CHROMIUM_PATH" in os.environ:
+        return False
+    run.say("Installing Chromium through apt …")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in ("apt-get update -qq", f"{INSTALL_CHROMIUM} -qq"):
+        done = subprocess.run(  # noqa: S603 - commands are written in this file
+            command.split(), env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        if done.returncode:
+            run.say(f"!!! failed: {command}")
+    return wanted.exists()
+
+
+def main() -> int:
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="hedao-make-") as temporary:
+        run = Run(Path(temporary))
+        lint(run)
+        if sys.argv[1:] != ["lint"]:
+            lanes(run)
+    minutes, seconds = divmod(int(time.monotonic() - begun), 60)
+    run.say(f"\n{minutes} min {seconds} s in total")
+    if run.failed:
+        run.say(f"FAILED steps: {', '.join(run.failed)}")
+    if sys.argv[1:] != ["lint"]:
+        # A step that is no test but failed must show in the last line as well.
+        steps = sum(1 for name in run.failed if not name.startswith("tests "))
+        failed = run.counts["failed"] + run.counts["error"]
+        parts = [f"{run.counts['passed']} passed", f"{failed} failed"]
+        parts += [f"{run.counts['skipped']} skipped"] if run.counts["skipped"] else []
+        parts += [f"{steps} checks failed"] if steps else []
+        run.say(", ".join(parts))
+    return 1 if run.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
