@@ -40,6 +40,7 @@ from .values import NUMERIC_TYPES, ErrorValue, Value, ValueType, from_serial
 
 Kind = OneOf["judgement", "points", "any"]
 
+_LIST_TYPES: Final = frozenset({ValueType.ROWS, ValueType.NUMBER, ValueType.ANY, ValueType.LOGICAL})
 _MAX_SUGGESTIONS: Final = 10  # a page of nonsense must not cost a search per word
 _BRANCHING: Final = {"IF": (1, 2), "IFERROR": (0, 1), "IFNA": (0, 1)}
 _ALLOWED: Final = {
@@ -484,17 +485,22 @@ class _Checker:
     def check_arguments(
         self, function: Function, args: tuple[Node, ...], over: Field | None
     ) -> None:
+        walks = over is not None
         for index, part in enumerate(args):
-            if over is not None:
+            if walks:
                 parameters = function.row_parameters or function.parameters
                 parameter = parameters[index]
             else:
                 parameter = function.parameter_at(index)
             if parameter.is_literal:
                 self.check_pattern(function, part)
-            self.warn_argument(function, parameter, part)
+            if index or not walks:
+                self.warn_argument(function, parameter, part)
 
     def warn_argument(self, function: Function, parameter: Parameter, part: Node) -> None:
+        if isinstance(part, FieldUse) and part.field.columns and parameter.type in _LIST_TYPES:
+            self.say("rows_as_list", part, rows=part.field.label, function=function.zh)
+            return
         if parameter.type is ValueType.ROWS or function.sees is not Sees.VALUES:
             return
         if function.style is Style.AGGREGATE:
@@ -555,10 +561,11 @@ class _Checker:
     def warn_ifs(self, args: tuple[Node, ...]) -> None:
         is_over = False
         seen: set[str] = set()
+        limits = _Limits()
         for index in range(0, len(args), 2):
             condition = args[index]
             written = "".join(self.text[condition.start : condition.end].split())
-            if is_over or written in seen:
+            if is_over or written in seen or limits.leave_nothing(condition):
                 self.say_at("unreachable_branch", condition.start, args[index + 1].end)
                 continue
             seen.add(written)
@@ -585,6 +592,32 @@ class _Checker:
             elif not branch.kinds <= allowed:
                 wrong = _one_type(branch.kinds - allowed).label
                 self.say(f"{kind}_kind", branch, kind=wrong)
+
+
+class _Limits:
+    """Remembers what earlier conditions on a field took, to find one that can take nothing."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, list[tuple[str, float]]] = {}
+
+    def leave_nothing(self, condition: Node) -> bool:
+        """Tell whether a condition like 分数>=70 comes after one that took all of it."""
+        if not isinstance(condition, Chain) or len(condition.rest) != 1:
+            return False
+        operator, limit = condition.rest[0]
+        if not isinstance(condition.first, FieldUse) or not isinstance(limit, Literal):
+            return False
+        if not isinstance(limit.value, float) or operator not in ("<", "<=", ">", ">="):
+            return False
+        earlier = self.taken.setdefault(condition.first.field.id, [])
+        for before, at in earlier:
+            if before[0] != operator[0]:
+                continue
+            is_inside = limit.value > at if operator[0] == ">" else limit.value < at
+            if is_inside or (limit.value == at and (before == operator or len(before) == 2)):
+                return True
+        earlier.append((operator, limit.value))
+        return False
 
 
 def _literal(node: Node) -> Value:

@@ -128,6 +128,9 @@ _WARNINGS: Final = {
         "这里用文本做计算，内容不是数字时会得出 #VALUE!；可以用 数值() 转换"
     ),
     "rows_as_value": gettext_noop("这里要一个值，写的却是多行明细，会得出 #VALUE!"),
+    "rows_as_list": gettext_noop(
+        "「%(rows)s」每行有几列，%(function)s 只认一列的列表；可以写成 计数(%(rows)s, 条件) 或 求和(%(rows)s, 列)"
+    ),
     "result_as_value": gettext_noop("检查结果不能参与计算，会得出 #VALUE!"),
     "always_error": gettext_noop("这一部分总是得出 %(error)s（%(reason)s）"),
     "constant_condition": gettext_noop("条件永远是%(outcome)s，不随订单变化"),

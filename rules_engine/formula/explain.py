@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from typing import Literal as OneOf
@@ -154,13 +155,10 @@ _WORDS: Final = {
     ">": gettext_noop("大于"),
     "<=": gettext_noop("不超过"),
     ">=": gettext_noop("不低于"),
-    "+": gettext_noop("加"),
-    "-": gettext_noop("减"),
-    "*": gettext_noop("乘"),
-    "/": gettext_noop("除以"),
-    "^": gettext_noop("的乘方"),
-    "&": gettext_noop("连接"),
 }
+
+
+_SIGNS: Final = {"+": "+", "-": "−", "*": "×", "/": "÷", "^": "^", "&": "&"}
 
 
 def sentence(checked: Checked) -> str:
@@ -189,7 +187,8 @@ def _say(node: Node, *, is_inner: bool = False) -> str:
     if isinstance(node, Chain):
         return _say_chain(node, is_inner=is_inner)
     if isinstance(node, Invoke):
-        return _say_call(node)
+        said = _say_call(node)
+        return f"（{said}）" if is_inner and node.function.en in _WORDY else said
     raise FormulaErrors(())
 
 
@@ -212,62 +211,92 @@ def _say_chain(node: Chain, *, is_inner: bool) -> str:
         return f"{_say(node.first, is_inner=True)}{_WORDS[operator]}{_say(operand, is_inner=True)}"
     pieces = [_say(node.first, is_inner=True)]
     for operator, operand in node.rest:
-        pieces.append(f" {_WORDS[operator] if operator in COMPARISONS else operator} ")
+        pieces.append(_WORDS[operator] if operator in COMPARISONS else f" {_SIGNS[operator]} ")
         pieces.append(_say(operand, is_inner=True))
     said = "".join(pieces)
     return f"（{said}）" if is_inner else said
 
 
 def _say_call(node: Invoke) -> str:
-    function = node.function
-    parts = [_say(part) for part in node.args]
-    if function.en == "IF":
-        otherwise = parts[2] if len(parts) > 2 else "否"
-        return f"如果{parts[0]}，那么{parts[1]}，否则{otherwise}"
-    if function.en == "IFS":
-        pairs = zip(node.args[::2], parts[::2], parts[1::2], strict=True)
-        said = [
-            f"其他情况得{outcome}"
-            if isinstance(part, Literal) and part.value is True
-            else f"{condition}时得{outcome}"
-            for part, condition, outcome in pairs
-        ]
-        return "按顺序看：" + "；".join(said)
-    if function.en == "SWITCH":
-        said = [
-            f"是{option}时得{outcome}"
-            for option, outcome in zip(parts[1:-1:2], parts[2::2], strict=False)
-        ]
-        if len(parts) % 2 == 0:
-            said.append(f"其他情况得{parts[-1]}")
-        return f"看{parts[0]}：" + "；".join(said)
-    if function.en in ("AND", "OR") and len(parts) > 1:
-        word = "并且" if function.en == "AND" else "或者"
-        said_parts = [
-            f"（{said}）"
-            if isinstance(part, Invoke)
-            and part.function.en in ("AND", "OR", "IF")
-            and len(part.args) > 1
-            else said
-            for part, said in zip(node.args, parts, strict=True)
-        ]
-        return f"{word}".join(said_parts)
-    if function.en == "NOT":
-        inner = node.args[0]
-        if isinstance(inner, Invoke) and inner.function.en == "ISBLANK":
-            return f"{_say(inner.args[0])}不为空"
-        return f"并非（{parts[0]}）"
+    say = _SPECIAL.get(node.function.en)
+    if say is not None:
+        return say(node)
     if node.over is not None:
-        return _say_rows(node, parts)
-    if function.reading and "{" in function.reading and "{*" not in function.reading:
-        wanted = re.findall(r"\{([0-9])\}", function.reading)
-        if all(int(index) < len(parts) for index in wanted):
-            return re.sub(r"\{([0-9])\}", lambda match: parts[int(match[1])], function.reading)
-    if "{*" in function.reading:
-        return _say_list(function.reading, parts)
+        return _say_rows(node, [_say(part, is_inner=True) for part in node.args])
+    function = node.function
+    parts = [_say_argument(part) for part in node.args]
     if not parts:
         return function.reading or function.zh
-    return f"{function.zh}({'、'.join(parts)})"
+    if "{*" in function.reading:
+        return _say_list(function.reading, parts)
+    places = [int(index) for index in re.findall(r"\{([0-9])\}", function.reading)]
+    if places and max(places) < len(parts):
+        return re.sub(r"\{([0-9])\}", lambda match: parts[int(match[1])], function.reading)
+    return f"{function.zh}({'、'.join(_say(part) for part in node.args)})"
+
+
+def _say_argument(node: Node) -> str:
+    """Arithmetic gets brackets, so that what is said about it covers the whole."""
+    is_comparison = isinstance(node, Chain) and node.rest[0][0] in COMPARISONS
+    return _say(node, is_inner=not is_comparison)
+
+
+def _say_if(node: Invoke) -> str:
+    condition, then = _say(node.args[0]), _say(node.args[1], is_inner=True)
+    otherwise = _say(node.args[2]) if len(node.args) > 2 else "否"
+    return f"如果{condition}，那么{then}，否则{otherwise}"
+
+
+def _say_ifs(node: Invoke) -> str:
+    said = []
+    for condition, outcome in zip(node.args[::2], node.args[1::2], strict=True):
+        got = _say(outcome, is_inner=True)
+        is_rest = isinstance(condition, Literal) and condition.value is True
+        said.append(f"其他情况得{got}" if is_rest else f"{_say(condition)}时得{got}")
+    return "按顺序看：" + "；".join(said)
+
+
+def _say_switch(node: Invoke) -> str:
+    args = node.args
+    said = [
+        f"是{_say(option, is_inner=True)}时得{_say(outcome, is_inner=True)}"
+        for option, outcome in zip(args[1:-1:2], args[2::2], strict=False)
+    ]
+    if len(args) % 2 == 0:
+        said.append(f"其他情况得{_say(args[-1], is_inner=True)}")
+    return f"看{_say(args[0], is_inner=True)}：" + "；".join(said)
+
+
+def _say_joined(node: Invoke) -> str:
+    word = "并且" if node.function.en == "AND" else "或者"
+    if len(node.args) == 1:
+        return _say(node.args[0])
+    return word.join(_say_condition(part) for part in node.args)
+
+
+def _say_condition(node: Node) -> str:
+    is_comparison = isinstance(node, Chain) and node.rest[0][0] in COMPARISONS
+    return _say(node, is_inner=not is_comparison)
+
+
+def _say_not(node: Invoke) -> str:
+    inner = node.args[0]
+    if isinstance(inner, Invoke) and inner.function.en == "ISBLANK":
+        return f"{_say_argument(inner.args[0])}不为空"
+    if isinstance(inner, FieldUse | ColumnUse):
+        return f"{_say(inner)}为否"
+    return f"并非（{_say(inner)}）"
+
+
+_SPECIAL: Final[dict[str, Callable[[Invoke], str]]] = {
+    "IF": _say_if,
+    "IFS": _say_ifs,
+    "SWITCH": _say_switch,
+    "AND": _say_joined,
+    "OR": _say_joined,
+    "NOT": _say_not,
+}
+_WORDY: Final = frozenset({"IF", "IFS", "SWITCH", "AND", "OR", "IFERROR", "IFNA"})
 
 
 def _say_list(reading: str, parts: list[str]) -> str:

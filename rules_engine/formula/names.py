@@ -42,10 +42,12 @@ class Names:
         for field in self.fields:
             if field.alias:
                 self._by_name.setdefault(field.alias.lower(), field)
+        for field in self.fields:
+            self._by_name.setdefault(field.label.lower(), field)
         self._columns = {field.id: Names(field.columns) for field in self.fields if field.columns}
 
     def find(self, text: str) -> Field | None:
-        """Return the field with this label, or with this alias in any case."""
+        """Return the field with this label or alias, in any case; exact labels come first."""
         return self._by_name.get(text) or self._by_name.get(text.lower())
 
     def by_id(self, id: str) -> Field | None:

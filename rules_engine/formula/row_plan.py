@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from simpleeval import SimpleEval
+from simpleeval import FeatureNotAvailable, SimpleEval
 
 from .errors import FormulaErrors
 from .explain import TracePart
@@ -108,6 +108,11 @@ class Evaluator(SimpleEval):  # type: ignore[misc] # simpleeval has no types
             RowCall: self._eval_row_call,
         }
         self.evaluate_part: Callable[[ast.expr], Value] = self._eval
+
+    @staticmethod
+    def parse(expr: str) -> ast.AST:
+        """Refuse: text never becomes a tree here."""
+        raise FeatureNotAvailable("this evaluator runs trees, never text")
 
     def run(self, tree: ast.expr, values: Mapping[str, object], now: float) -> Value:
         """Evaluate one tree over one order's values; never raises for a tree of `Builder`."""

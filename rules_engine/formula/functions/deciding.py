@@ -67,7 +67,6 @@ def _infer_all(kinds: Sequence[Kinds]) -> Kinds:
     style=Style.LAZY,
     topic=_TOPIC,
     unknown=_BRANCH_UNKNOWN,
-    reading="如果{0}，那么{1}，否则{2}",
     description=gettext_noop(
         "条件成立时取第一个值，不成立时取第二个值；没有写第二个值时得出“否”。"
     ),
@@ -100,7 +99,6 @@ def choose_branch(ev: _Evaluate, args: Sequence[Any]) -> Value:
     in_pairs=True,
     topic=_TOPIC,
     unknown=_BRANCH_UNKNOWN,
-    reading="按顺序判断：{*}",
     description=gettext_noop("按顺序检查条件，取第一个成立的条件后面的值；都不成立时得出 #N/A。"),
     examples=[
         ('多重如果(分数>=70,"健康",分数>=60,"黄",TRUE,"红")', "黄", {"分数": 65.0}),
@@ -129,7 +127,6 @@ def choose_first_true(ev: _Evaluate, args: Sequence[Any]) -> Value:
     style=Style.LAZY,
     topic=_TOPIC,
     unknown=_BRANCH_UNKNOWN,
-    reading="看{0}：{*}",
     description=gettext_noop(
         "把值与每个选项比较，取第一个相等的选项后面的结果；最后单独的一个参数是都不相等时的结果。"
     ),
@@ -247,7 +244,6 @@ def _conditions(values: Sequence[Value], references: Sequence[bool]) -> list[Val
     aliases=("并且",),
     blank=_REFERENCE_BLANK,
     unknown=_DECIDING_UNKNOWN,
-    reading="{并且}",
     description=gettext_noop("所有条件都成立时成立。"),
     examples=[
         ("且(1>0,2>1)", True),
@@ -277,7 +273,6 @@ def all_true(values: Sequence[Value], references: Sequence[bool]) -> Value:
     aliases=("或者",),
     blank=_REFERENCE_BLANK,
     unknown=_DECIDING_UNKNOWN,
-    reading="{或者}",
     description=gettext_noop("任何一个条件成立时成立。"),
     examples=[
         ('或(渠道="天猫",渠道="京东")', True, {"渠道": "京东"}),
@@ -323,7 +318,6 @@ def odd_number_true(values: Sequence[Value], references: Sequence[bool]) -> Valu
     logical("条件"),
     result=ValueType.LOGICAL,
     topic=_TOPIC,
-    reading="{0}不成立",
     description=gettext_noop("条件不成立时成立。"),
     examples=[("非(1>2)", True), ("NOT(NA())", ErrorValue.NA)],
 )
@@ -358,7 +352,9 @@ def is_unknown(value: Value) -> bool:
     anything("值"),
     anything("选项", many=True),
     result=ValueType.LOGICAL,
+    sees=Sees.EVERYTHING,
     topic=_TOPIC,
+    unknown=gettext_noop("等于一个已知的选项就成立；否则有未知时结果未知"),
     reading="{0}是{*}之一",
     description=gettext_noop("值等于任何一个选项时成立，比较文本不分大小写。"),
     examples=[
@@ -368,4 +364,4 @@ def is_unknown(value: Value) -> bool:
 )
 def is_one_of(value: Value, *options: Value) -> Value:
     """ISIN."""
-    return any(equal(value, option) is True for option in options)
+    return decide(OR_ORDER, [equal(value, option) for option in options])

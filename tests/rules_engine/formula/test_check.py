@@ -1,0 +1,239 @@
+"""What the checker finds, where, and with which remedy."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from rules_engine.formula import (
+    Field,
+    FormulaErrors,
+    Names,
+    RowPlan,
+    ValueType,
+    check,
+    from_stored,
+)
+
+from .facts import refusals, warnings
+
+NAMES = Names(
+    [
+        Field("order.paid_at", "支付时间", "paid_at", ValueType.DATETIME),
+        Field("order.balance_due", "尾款截止", "balance_due", ValueType.DATETIME),
+        Field("order.pay", "支付金额", "pay_amount", ValueType.MONEY),
+        Field("order.score", "分数", "", ValueType.NUMBER),
+        Field("order.channel", "渠道", "channel", ValueType.TEXT),
+        Field("order.presale", "是否预售", "", ValueType.LOGICAL),
+        Field(
+            "lines",
+            "明细",
+            "lines",
+            ValueType.ROWS,
+            columns=(
+                Field("lines.qty", "数量", "qty", ValueType.NUMBER),
+                Field("lines.price", "单价", "", ValueType.MONEY),
+            ),
+        ),
+    ]
+)
+
+
+def codes(text: str, **options) -> list[str]:
+    return [item.code for item in check(text, NAMES, **options).findings]
+
+
+def apply_fix(text: str) -> str:
+    fix = next(item.fix for item in check(text, NAMES).findings if item.fix)
+    return text[: fix.start] + fix.text + text[fix.end :]
+
+
+def test_unknown_name_comes_with_the_nearest_one() -> None:
+    (finding,) = check("尾款截至<现在()", NAMES).findings
+
+    assert finding.text == "没有字段「尾款截至」，是不是「尾款截止」？"
+    assert (finding.start, finding.end, finding.refuses) == (0, 4, True)
+    assert apply_fix("尾款截至<现在()") == "尾款截止<现在()"
+
+
+def test_every_unknown_name_is_found_at_once() -> None:
+    findings = check("甲+乙*丙(1)+LEN()", NAMES).findings
+
+    assert [(item.code, item.start, item.end) for item in findings] == [
+        ("unknown_name", 0, 1),
+        ("unknown_name", 2, 3),
+        ("unknown_function", 4, 5),
+        ("too_few_arguments", 9, 14),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "mended"),
+    [
+        ("支付金额==1", "支付金额=1"),
+        ("支付金额!=1", "支付金额<>1"),
+        ("支付金额！＝1", "支付金额<>1"),
+        ("SUM(1、2)", "SUM(1,2)"),
+        ("SUM(1,2", "SUM(1,2)"),
+        ("SUM(1,2))", "SUM(1,2)"),
+        ("支付金额**2", "支付金额^2"),
+        ("SUM(1)。", "SUM(1)"),
+        ("支付\u200b金额", "支付金额"),
+        ("支付\xa0金额", "支付 金额"),
+        ("现在>1", "现在()>1"),
+        ('渠道>5&"a”', '渠道>5&"a"'),
+        ('支付时间>"2026-11-11"', "支付时间>日期(2026,11,11)"),
+        ('支付金额>"100"', "支付金额>100"),
+        ("SUMM(1)", "SUM(1)"),
+        ("如裹(1,2,3)", "如果(1,2,3)"),
+    ],
+)
+def test_one_click_fix_mends_the_formula(typed: str, mended: str) -> None:
+    assert apply_fix(typed) == mended
+
+
+def test_place_is_told_by_line_and_column() -> None:
+    (finding,) = check("支付金额\n  + (1", NAMES).findings
+
+    assert finding.text == "第 2 行第 5 列：括号没有闭合，缺少 )"
+
+
+@pytest.mark.parametrize(
+    ("formula", "found"),
+    [
+        ("支付金额>1", []),
+        ("如果(是否预售,真,不适用())", []),
+        ("如果(是否预售,通过)", []),
+        ("支付金额", ["judgement_kind"]),
+        ("渠道", ["judgement_kind"]),
+        ("如果(是否预售,支付金额,数据不足())", ["judgement_kind"]),
+        ("IFERROR(1/支付金额>1,0)", ["judgement_kind"]),
+        ("明细", ["judgement_kind"]),
+    ],
+)
+def test_judgement_wants_yes_or_no_or_a_result(formula: str, found: list[str]) -> None:
+    assert codes(formula, kind="judgement") == found
+
+
+@pytest.mark.parametrize(
+    ("formula", "found"),
+    [
+        ("10", []),
+        ("支付金额", []),
+        ("如果(是否预售,10,不适用())", []),
+        ("IFS(是否预售,5,TRUE,0)", []),
+        ("支付金额>1", ["points_kind"]),
+        ("渠道", ["points_kind"]),
+        ("支付时间", ["points_kind"]),
+        ("如果(是否预售,10)", ["points_without_else"]),
+        ('SWITCH(渠道,"天猫",10,"x")', ["points_kind"]),
+    ],
+)
+def test_points_want_a_number_or_a_result(formula: str, found: list[str]) -> None:
+    assert codes(formula, kind="points") == found
+
+
+def test_offending_branch_is_the_place_of_the_finding() -> None:
+    (finding,) = check("如果(是否预售,支付金额,真)", NAMES, kind="judgement").findings
+
+    assert (finding.start, finding.end) == (8, 12)
+
+
+@pytest.mark.parametrize(
+    ("formula", "found"),
+    [
+        ("渠道>5", ["text_against_number"]),
+        ('支付时间>"2026-11-11"', ["text_against_number"]),
+        ('渠道=""', []),
+        ('支付时间=""', []),
+        ("是否预售=1", ["logical_against_other"]),
+        ("渠道*2", ["text_in_arithmetic"]),
+        ('"5"*2', []),
+        ("ROUND(渠道,0)", ["text_in_arithmetic"]),
+        ("明细+1", ["rows_as_value"]),
+        ("LEN(明细)", ["rows_as_value"]),
+        ('条件计数(明细,">5")', ["rows_as_list"]),
+        ("通过+1", ["result_as_value", "always_error"]),
+        ("1/0", ["always_error"]),
+        ("SQRT(-1)+支付金额", ["always_error"]),
+        ("IFERROR(1/0,1)", ["always_error"]),
+        ("NA()", []),
+        ("IF(1>2,支付金额,0)", ["constant_condition", "unreachable_branch"]),
+        ("IFS(TRUE,1,支付金额>1,2)", ["constant_condition", "unreachable_branch"]),
+        ("IFS(分数>=60,1,分数>=70,2,TRUE,3)", ["unreachable_branch"]),
+        ("IFS(分数>=70,1,分数>=60,2,TRUE,3)", []),
+        ("IFS(分数<50,1,分数<60,2,TRUE,3)", []),
+        ('SWITCH(渠道,"a",1,"A",2)', ["unreachable_branch"]),
+        ("IF(现在()>1,1,2)", []),
+    ],
+)
+def test_doubtful_formula_is_warned_about_and_still_valid(formula: str, found: list[str]) -> None:
+    checked = check(formula, NAMES)
+
+    assert [item.code for item in checked.findings] == found
+    assert checked.is_valid
+
+
+def test_formula_knows_what_it_depends_on() -> None:
+    checked = check("求和(明细,数量*单价)>支付金额", NAMES)
+
+    assert checked.field_ids == {"lines", "lines.qty", "lines.price", "order.pay"}
+    assert not checked.is_time_dependent
+    assert check("距今小时(支付时间)>1", NAMES).is_time_dependent
+    assert check("今天()", NAMES).is_time_dependent
+
+
+def test_column_wins_over_a_field_of_the_same_label_inside_its_rows() -> None:
+    names = Names([*NAMES.fields, Field("order.qty", "数量", "", ValueType.NUMBER)])
+
+    checked = check("求和(明细,数量)+数量", names)
+
+    assert checked.stored == "求和({#lines},{#lines.qty})+{#order.qty}"
+
+
+def test_column_outside_its_rows_is_refused() -> None:
+    assert codes("数量+1") == ["unknown_name"]
+    assert codes("{#lines.qty}+1") == ["deleted_field"]
+
+
+def test_stored_formula_follows_a_renamed_field() -> None:
+    stored = check("支付金额>1 /* 金额 */ 且", NAMES).stored
+    renamed = Names([Field("order.pay", "实付（元）", "", ValueType.MONEY)])
+
+    assert stored == "支付金额>1 /* 金额 */ 且"  # a draft that does not parse stays as typed
+    stored = check("支付金额>1 /* 支付金额 */", NAMES).stored
+    assert stored == "{#order.pay}>1 /* 支付金额 */"
+    assert from_stored(stored, renamed) == "[实付（元）]>1 /* 支付金额 */"
+
+
+def test_stored_formula_names_a_deleted_field() -> None:
+    gone = from_stored("{#order.gone}>1", NAMES)
+
+    assert gone == "{#order.gone}>1"
+    assert codes(gone) == ["deleted_field"]
+
+
+def test_refused_formula_makes_no_plan() -> None:
+    checked = check("甲+乙", NAMES)
+
+    with pytest.raises(FormulaErrors) as refused:
+        RowPlan(checked)
+
+    assert refused.value.code == "formula_refused"
+    assert len(refused.value.findings) == 2
+
+
+def test_comparison_with_a_name_that_is_no_field_is_refused() -> None:
+    assert refusals("amount = 100") == ["unknown_name"]
+    assert warnings("amount = 100", {"amount": 1.0}) == []
+
+
+def test_page_of_nonsense_costs_little() -> None:
+    text = "+".join(f"未知{i}号" for i in range(900))
+    began = time.perf_counter()
+
+    findings = check(text, NAMES).findings
+
+    assert len(findings) == 50
+    assert time.perf_counter() - began < 0.5
