@@ -713,21 +713,21 @@ def save_passages(walked: Mapping[int, Sequence[Passage]], *, known: Sequence[in
 
     Returns the ids of the orders whose passages are not what they were.
     """
-    before: dict[tuple[int, str], NodePassage] = {}
+    before: dict[tuple[int, str], tuple[int, datetime, datetime | None, bool]] = {}
     if known:
-        before = {(p.order_id, p.node): p for p in NodePassage.objects.filter(order_id__in=known)}
+        # Plain values: building a model instance per passage costs more than the query.
+        for order_id, node, *rest in NodePassage.objects.filter(order_id__in=known).values_list(
+            "order_id", "node", "pk", "entered_at", "left_at", "is_inferred"
+        ):
+            before[order_id, node] = tuple(rest)
     rows, kept = [], set()
     for order_id, passages in walked.items():
         for p in passages:
             kept.add((order_id, p.node))
             old = before.get((order_id, p.node))
-            if old is None or (old.entered_at, old.left_at, old.is_inferred) != (
-                p.entered_at,
-                p.left_at,
-                p.is_inferred,
-            ):
+            if old is None or old[1:] != (p.entered_at, p.left_at, p.is_inferred):
                 rows.append((order_id, p.node, p.entered_at, p.left_at, p.is_inferred))
-    gone = [row.pk for key, row in before.items() if key not in kept]
+    gone = [old[0] for key, old in before.items() if key not in kept]
     if gone:
         NodePassage.objects.filter(pk__in=gone).delete()
     upsert_rows(
