@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from frontend.api import urls as api_urls
-from frontend.pages import home, login
+from frontend.pages import canvas, checks, home, login, orders, reviews
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
@@ -19,6 +19,10 @@ urlpatterns = [
     path("healthz", healthz, name="healthz"),
     *login.urlpatterns,
     *home.urlpatterns,
+    *orders.urlpatterns,
+    *canvas.urlpatterns,
+    *checks.urlpatterns,
+    *reviews.urlpatterns,
     # one line per page module: *files.urlpatterns,
     *api_urls.urlpatterns,
     path("admin/", admin.site.urls),

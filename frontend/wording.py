@@ -5,29 +5,33 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.utils import timezone
-from django.utils.formats import number_format
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
-BAND_LABELS = {
-    "healthy": gettext_lazy("健康"),
-    "yellow": gettext_lazy("黄"),
-    "orange": gettext_lazy("橙"),
-    "red": gettext_lazy("红"),
+from rules_engine.scoring.bands import BAND_LABELS, OUTCOME_LABELS
+
+# The band whose colour and sign the result of a dimension borrows.
+RESULT_LOOKS = {
+    "pass": "healthy",
+    "partial": "yellow",
+    "fail": "red",
+    "insufficient": "unknown",
+    "not_applicable": "unknown",
 }
-# Results of a dimension: the word, and the band whose colour and sign it borrows.
-RESULT_LABELS = {
-    "pass": (gettext_lazy("通过"), "healthy"),
-    "partial": (gettext_lazy("部分"), "yellow"),
-    "fail": (gettext_lazy("不通过"), "red"),
-    "insufficient": (gettext_lazy("数据不足"), "unknown"),
-    "not_applicable": (gettext_lazy("不适用"), "unknown"),
-}
+
+
+def describe_band(code: str) -> str:
+    """红 for red."""
+    return _(BAND_LABELS[code])
+
+
+def describe_outcome(code: str) -> str:
+    """不通过 for fail."""
+    return _(OUTCOME_LABELS[code])
 
 
 def describe_count(number: int) -> str:
     """1300 -> "1,300"."""
-    return number_format(number, force_grouping=True)
+    return f"{number:,}"
 
 
 def describe_fen(fen: int | None, *, rounded: bool = False) -> str:

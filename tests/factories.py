@@ -179,3 +179,174 @@ __all__ = [
     "make_world",
     "receive_all",
 ]
+
+
+# --- a small promo day for pages: rules, orders in every condition, scores over a day ------------
+
+
+def page_rules() -> dict[str, Any]:
+    """Five dimensions that the orders of `make_day` pass and fail."""
+
+    def dimension(key: str, name: str, formula: str, points: int, **more: Any) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "key": key,
+            "name": name,
+            "formula": formula,
+            "kind": "judgement",
+            "points": points,
+            "cap": None,
+            "when_insufficient": "no_points",
+            "when_not_applicable": "full",
+            "when_late": "no_deduction",
+            "reason": "",
+            "cause": name,
+        }
+        return row | more
+
+    return {
+        "name": "页面用规则",
+        "lines": {"yellow": 70, "orange": 60, "red": 50},
+        "dimensions": [
+            dimension(
+                "address",
+                "地址完整",
+                '且(省<>"", 市<>"", 区县<>"")',
+                20,
+                cap=59,
+                cause="地址触发风控",
+                reason="收件地址缺区县：{省} {市}",
+            ),
+            dimension(
+                "callback",
+                "支付回调成功",
+                '如果(且(网关支付状态="支付成功", 阶段="待付款"), 不通过, 通过)',
+                30,
+                cap=49,
+                cause="支付回调丢失",
+                reason="网关已收 {网关支付金额} 元，{距今小时(网关支付时间)}未收到回调",
+                when_insufficient="no_deduction",
+            ),
+            dimension(
+                "warehouse",
+                "仓库收到",
+                "如果(是空(付款时间), 不适用, 如果(距今小时(付款时间)<4, 通过, 非(是空(WMS接收时间))))",
+                25,
+                cap=49,
+                cause="推送 WMS 丢单",
+                reason="已付款 {距今小时(付款时间)}，WMS 未接收",
+            ),
+            dimension(
+                "price",
+                "价格校验通过",
+                "如果(是空(实付金额), 不适用, 金额相等(实付金额, 应付金额))",
+                15,
+                cap=59,
+                cause="促销叠加价格异常",
+                reason="实付 {实付金额} 元，应付 {应付金额} 元",
+            ),
+            dimension("stock", "金额合理", "应付金额>0", 10, cap=69, cause="库存冲突"),
+        ],
+    }
+
+
+def make_day(environment: Environment, *, now: datetime = NOW, size: int = 120) -> None:
+    """Orders of one day in one environment, received and scored hour by hour through the doors."""
+    from rules_engine.rules.services import install_rule_set
+    from rules_engine.scoring.services import list_due_order_ids, score_orders
+    from workflows.causes import classify
+
+    with for_environment(environment):
+        install_rule_set(page_rules(), origin="tests", now=now - timedelta(hours=26))
+    start = now - timedelta(hours=22)
+    plans = [_plan(number, start + (now - start) * number / size) for number in range(size)]
+    moments = [start + timedelta(hours=n) for n in range(1, 23)] + [now]
+    for moment in sorted(set(moments)):
+        with for_environment(environment):
+            sources = make_sources(moment)
+            told: dict[str, list[Any]] = {kind: [] for kind in sources}
+            for plan in plans:
+                if plan["placed_at"] <= moment:
+                    _tell(plan, moment, told)
+            for kind, records in told.items():
+                receive_all(records, source=sources[kind], now=moment)
+            due = list_due_order_ids()
+            score_orders(due, now=moment, why="clock", classify=classify)
+
+
+_CHANNELS = (
+    ("tmall", "天猫旗舰店"),
+    ("douyin", "抖音女装馆"),
+    ("private_mall", "私域小程序"),
+    ("jd", "京东自营店"),
+)
+
+
+def _plan(number: int, placed: datetime) -> dict[str, Any]:
+    channel, shop = _CHANNELS[number % len(_CHANNELS)]
+    amount = 8900 + (number * 3571) % 120_000
+    trouble = {3: "address", 7: "price", 11: "lost", 6: "callback"}.get(number % 16, "")
+    if channel != "private_mall" and trouble == "callback":
+        trouble = ""
+    return {
+        "order_no": f"{channel[:2].upper()}{20261111}{number:06d}",
+        "channel": channel,
+        "shop": shop,
+        "placed_at": placed,
+        "amount_fen": amount,
+        "trouble": trouble,
+        "mends_after": timedelta(hours=3) if number % 32 == 3 else None,
+    }
+
+
+def _tell(plan: dict[str, Any], now: datetime, told: dict[str, list[Any]]) -> None:
+    """What channel, gateway, OMS and WMS know of an order by now."""
+    placed, number = plan["placed_at"], plan["order_no"]
+    age, trouble = now - placed, plan["trouble"]
+    if plan["mends_after"] and age > plan["mends_after"]:
+        trouble = ""
+    paid = placed + timedelta(minutes=3)
+    changes: dict[str, Any] = {
+        k: plan[k] for k in ("order_no", "channel", "shop", "placed_at", "amount_fen")
+    }
+    if trouble == "address":
+        changes["district"] = ""
+    if trouble == "price":
+        changes["paid_fen"] = plan["amount_fen"] - 3000
+    if trouble == "callback":
+        changes |= {"stage": Stage.AWAIT_PAY, "paid_at": None, "paid_fen": None}
+        changes["promised_ship_at"] = placed + timedelta(hours=24)
+    if not trouble and age > timedelta(hours=9):
+        changes |= {"stage": Stage.SHIPPED, "shipped_at": placed + timedelta(hours=9)}
+    told["channel"].append(canonical_order(now, **changes))
+    payment = CanonicalPayment(
+        order_no=number,
+        payment_id=f"2026{number}",
+        method="支付宝",
+        amount_fen=plan["amount_fen"],
+        paid_at=paid,
+    )
+    if paid <= now:
+        told["gateway"].append(payment)
+    if trouble in {"callback", "lost", "address"}:
+        return
+    steps = {name: placed + timedelta(minutes=m) for name, m in _STEPS.items()}
+    known = {name: at for name, at in steps.items() if at <= now}
+    oms = {k: v for k, v in known.items() if k in {"received_at", "reviewed_at"}}
+    if oms:
+        told["oms"].append(CanonicalReceipt(order_no=number, **oms))
+    wms = {
+        "received_at": known.get("wms_at"),
+        "picked_at": known.get("picked_at"),
+        "shipped_at": known.get("shipped_at"),
+    }
+    if wms["received_at"]:
+        told["wms"].append(CanonicalReceipt(order_no=number, **wms))
+
+
+_STEPS = {
+    "received_at": 8,
+    "reviewed_at": 40,
+    "wms_at": 75,
+    "picked_at": 300,
+    "shipped_at": 520,
+}

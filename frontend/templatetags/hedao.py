@@ -44,7 +44,7 @@ def band(code: str | None, score_hundredths: int | None = None) -> SafeString:
     """A band as sign, word and (given) score: ✕ 红 49. No band: not scored yet."""
     if not code:
         return format_html('<span class="band unknown">{}</span>', _("未评分"))
-    label = wording.BAND_LABELS[code]
+    label = wording.describe_band(code)
     points = "" if score_hundredths is None else f" {wording.describe_score(score_hundredths)}"
     return format_html('<span class="band {}">{}{}</span>', code, label, points)
 
@@ -52,7 +52,7 @@ def band(code: str | None, score_hundredths: int | None = None) -> SafeString:
 @register.simple_tag
 def result(code: str) -> SafeString:
     """The result of one dimension, with the sign of its band."""
-    label, look = wording.RESULT_LABELS[code]
+    look, label = wording.RESULT_LOOKS[code], wording.describe_outcome(code)
     return format_html('<span class="band {}">{}</span>', look, label)
 
 

@@ -1,0 +1,357 @@
+"""One order: what is wrong, what it costs, how long is left; why; what to press; the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET
+
+from config.errors import NotFound, gettext_noop
+from config.tenancy.roles import RELEASE_HOLD, REPAIR, VIEW_ORDERS, WRITE_RULES, check_right
+from connectors.orders.models import (
+    NodePassage,
+    Order,
+    OrderLine,
+    Payment,
+    Receipt,
+    StatusEvent,
+)
+from connectors.orders.services import list_nodes
+from connectors.orders.statuses import (
+    GROUP_LABELS,
+    PAYMENT_LABELS,
+    PRESALE_LABELS,
+    REFUND_LABELS,
+    STAGE_LABELS,
+)
+from frontend.context import find_url
+from frontend.drawings import draw_ring
+from frontend.pages import check_trials
+from frontend.wording import (
+    describe_band,
+    describe_duration,
+    describe_fen,
+    describe_score,
+)
+from rules_engine.scoring.models import Score, ScoreChange
+from workflows.interventions.models import Alert, Hold, Repair
+from workflows.rollup.services import amount_of, get_newest_snapshot, reason_of
+
+CHANGES_SHOWN = 60
+_FAILING = ("fail", "partial", "insufficient")
+
+
+def get_order(public_id: str) -> Order:
+    """The order of this id in the environment in force; DoesNotExist when absent or foreign."""
+    order: Order = Order.objects.select_related("shop", "source").get(public_id=public_id)
+    return order
+
+
+@login_required
+@require_GET
+def order_detail(request: Any, public_id: str) -> HttpResponse:
+    """The page of one order (a fixed number of queries)."""
+    check_right(request.rights, VIEW_ORDERS)
+    now = timezone.now()
+    order = get_order(public_id)
+    score = Score.objects.select_related("version").filter(order=order).first()
+    changes = list(
+        ScoreChange.objects.filter(order=order)
+        .select_related("version")
+        .order_by("-at", "-id")[:CHANGES_SHOWN]
+    )
+    passages = list(NodePassage.objects.filter(order=order).order_by("entered_at", "id"))
+    holds = list(
+        Hold.objects.filter(order=order)
+        .select_related("placed_by", "released_by")
+        .order_by("-placed_at")
+    )
+    alerts = list(Alert.objects.filter(order=order).order_by("opened_at"))
+    repairs = list(Repair.objects.filter(order=order).select_related("actor").order_by("at"))
+    events = list(
+        StatusEvent.objects.filter(order=order).select_related("source").order_by("sequence")
+    )
+    labels = {n.code: _(n.label) for n in list_nodes()}
+    dwell = {n.code: n.dwell_minutes for n in list_nodes()}
+    hold = next((h for h in holds if h.released_at is None), None)
+    dimensions = _list_dimensions(score)
+    context = {
+        "order": order,
+        "now": now,
+        "crumbs": [(_("订单"), reverse("order_list")), (order.order_no, None)],
+        "score": score,
+        "is_scored": score is not None and bool(score.band),
+        "ring": draw_ring(score.score_hundredths) if score else draw_ring(0),
+        "headline": _write_headline(order, score),
+        "dimensions": dimensions,
+        "main_key": next((d["key"] for d in dimensions if d["is_main"]), ""),
+        "sum_text": _write_sum(score),
+        "same_cause": _find_same_cause(score),
+        "amount_fen": amount_of(order),
+        "tags": _list_tags(order),
+        "node_label": labels.get(order.node, ""),
+        "node_dwell": dwell.get(order.node),
+        "hold": hold,
+        "timeline": _build_timeline(
+            order, events, passages, changes, holds, alerts, repairs, labels=labels
+        ),
+        "lines": list(OrderLine.objects.filter(order=order).order_by("line_id")),
+        "payments": _list_payments(order),
+        "receipts": list(
+            Receipt.objects.filter(order=order).select_related("source").order_by("source__kind")
+        ),
+        "money": _list_money(order),
+        "receiver": order.mask_receiver(),
+        "may_repair": REPAIR in request.rights,
+        "may_release": RELEASE_HOLD in request.rights,
+        "may_write": WRITE_RULES in request.rights and find_url("check_list"),
+    }
+    return render(request, "orders/detail.html", context)
+
+
+def _write_headline(order: Order, score: Score | None) -> str:
+    if score is None or not score.band:
+        return _("还没有评分：巡检每分钟看一次，稍候刷新")
+    if score.band == "healthy" and not score.needs_intervention:
+        return _("一切正常") if order.is_open else _("订单已结束")
+    return reason_of(score, score.cause) or score.cause or _("未归因")
+
+
+def _write_sum(score: Score | None) -> str:
+    """20 + 0 + 25 + 15 + 10 = 70 → 封顶 49."""
+    if score is None or not score.dimensions:
+        return ""
+    parts = " + ".join(describe_score(d["points_hundredths"]) for d in score.dimensions)
+    text = f"{parts} = {describe_score(score.uncapped_hundredths)}"
+    if score.score_hundredths != score.uncapped_hundredths:
+        text += " → " + _("封顶 %(n)s") % {"n": describe_score(score.score_hundredths)}
+    return text
+
+
+def _list_dimensions(score: Score | None) -> list[dict[str, Any]]:
+    """Rows as stored; the one behind the cause is the main one, and opens its formula."""
+    if score is None:
+        return []
+    failing = [d for d in score.dimensions if d["result"] in _FAILING]
+    named = [d for d in failing if d["cause"] and d["cause"] == score.cause] or failing
+    main = max(named, key=lambda d: (d["is_capping"], d["max"]), default=None)
+    return [row | {"is_main": row is main} for row in score.dimensions]
+
+
+def _find_same_cause(score: Score | None) -> dict[str, Any] | None:
+    """How many orders share the cause, from the newest snapshot, and their list."""
+    snapshot = get_newest_snapshot()
+    if score is None or not score.cause or snapshot is None:
+        return None
+    row = next((c for c in snapshot.figures["causes"] if c["cause"] == score.cause), None)
+    if row is None or row["count"] < 2:
+        return None
+    address = urlencode({"cause": score.cause, "as_of": snapshot.at.isoformat()})
+    return row | {"url": f"{reverse('order_list')}?{address}"}
+
+
+def _list_tags(order: Order) -> list[str]:
+    """What the channel, the gateway and the flags say, in a word each."""
+    tags = [str(order.shop), _("渠道：%(stage)s") % {"stage": _(STAGE_LABELS[order.stage])}]
+    if order.gateway_status:
+        label = _(PAYMENT_LABELS.get(order.gateway_status, order.gateway_status))
+        tags.append(_("网关：%(status)s") % {"status": label})
+    for value, labels in (
+        (order.presale_phase, PRESALE_LABELS),
+        (order.refund_state, REFUND_LABELS),
+        (order.group_state, GROUP_LABELS),
+    ):
+        if value:
+            tags.append(_(labels.get(value, value)))
+    if order.risk_state:
+        tags.append(_("风控：%(words)s") % {"words": order.risk_state})
+    if order.is_cod:
+        tags.append(_("货到付款"))
+    if order.is_history:
+        tags.append(_("历史导入，不告警不挂起"))
+    return tags
+
+
+def _list_payments(order: Order) -> list[Any]:
+    rows = list(
+        Payment.objects.filter(order=order).select_related("source").order_by("paid_at", "id")
+    )
+    for row in rows:
+        row.status_label = _(PAYMENT_LABELS.get(row.status, row.status))
+    return rows
+
+
+def _list_money(order: Order) -> list[tuple[str, str]]:
+    """The amounts the channel told, in the order they add up."""
+    rows = (
+        (_("商品"), order.goods_fen, ""),
+        (_("运费"), order.freight_fen, ""),
+        (_("店铺优惠"), order.shop_discount_fen, "−"),
+        (_("平台优惠"), order.platform_discount_fen, "−"),
+        (_("优惠券"), order.coupon_fen, "−"),
+        (_("应付"), order.payable_fen, ""),
+        (_("实付"), order.paid_fen, ""),
+        (_("网关实收"), order.gateway_paid_fen, ""),
+        (_("定金"), order.deposit_fen, ""),
+        (_("尾款"), order.balance_fen, ""),
+        (_("已退款"), order.refunded_fen, ""),
+    )
+    return [
+        (label, (sign if fen else "") + describe_fen(abs(fen) if sign else fen))
+        for label, fen, sign in rows
+        if fen is not None
+    ]
+
+
+# --- timeline ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One thing that happened to the order."""
+
+    at: datetime
+    text: str
+    note: str = ""
+    look: str = ""  # "bad", "good" or nothing
+    rank: int = 0  # order among equal moments
+
+
+def _build_timeline(
+    order: Order,
+    events: list[StatusEvent],
+    passages: list[NodePassage],
+    changes: list[ScoreChange],
+    holds: list[Hold],
+    alerts: list[Alert],
+    repairs: list[Repair],
+    *,
+    labels: dict[str, str],
+) -> list[Moment]:
+    """Everything known about the order's way, newest first."""
+    moments: list[Moment] = []
+    for event in events:
+        lag = event.recorded_at - event.occurred_at
+        words = _("渠道状态：%(stage)s") % {"stage": _(STAGE_LABELS.get(event.stage, event.stage))}
+        note = str(event.source)
+        if lag.total_seconds() >= 1:
+            note += " · " + _("%(span)s后得知") % {"span": describe_duration(lag)}
+        if event.kind != StatusEvent.Kind.OBSERVED:
+            note += " · " + str(event.get_kind_display())
+        moments.append(Moment(event.occurred_at, words, note, rank=0))
+    for passage in passages:
+        moments.append(_describe_passage(passage, labels))
+    moments += _describe_changes(changes)
+    for alert in alerts:
+        words = _("开始告警（%(level)s）：%(cause)s") % {
+            "level": alert.get_level_display(),
+            "cause": alert.cause or _("未归因"),
+        }
+        moments.append(Moment(alert.opened_at, words, look="bad", rank=4))
+        if alert.closed_at:
+            moments.append(
+                Moment(
+                    alert.closed_at,
+                    _("告警结束"),
+                    str(alert.get_close_reason_display()),
+                    "good",
+                    rank=4,
+                )
+            )
+    for hold in holds:
+        who = str(hold.placed_by) if hold.placed_by else _("巡检自动")
+        note = f"{hold.get_reach_display()} · {who}"
+        moments.append(Moment(hold.placed_at, _("挂起"), note, "bad", rank=5))
+        if hold.released_at:
+            who = str(hold.released_by) if hold.released_by else ""
+            reason = hold.release_reason or str(hold.get_release_kind_display())
+            note = " · ".join(x for x in (reason, who) if x)
+            moments.append(Moment(hold.released_at, _("解除挂起"), note, "good", rank=5))
+    for repair in repairs:
+        result = _("已修复") if repair.is_mended else _("未修复")
+        band = describe_band(repair.after_band) if repair.after_band else ""
+        score = describe_score(repair.after_hundredths)
+        note = " · ".join(x for x in (f"{band} {score}".strip(), str(repair.actor or "")) if x)
+        look = "good" if repair.is_mended else ""
+        words = _("重新读取并重评：%(result)s") % {"result": result}
+        moments.append(Moment(repair.at, words, note, look, rank=6))
+    return sorted(moments, key=lambda m: (m.at, m.rank), reverse=True)
+
+
+def _describe_passage(passage: NodePassage, labels: dict[str, str]) -> Moment:
+    label = labels.get(passage.node, passage.node)
+    if passage.left_at is None:
+        return Moment(passage.entered_at, _("到达%(node)s，停在这里") % {"node": label}, rank=1)
+    span = passage.left_at - passage.entered_at
+    note = _("用时 %(span)s") % {"span": describe_duration(span)}
+    if passage.is_inferred:
+        note += " · " + _("由后面的节点推断")
+    return Moment(passage.left_at, _("通过%(node)s") % {"node": label}, note, rank=1)
+
+
+def _describe_changes(changes: list[ScoreChange]) -> list[Moment]:
+    """Score changes, newest first, each beside the one before it."""
+    moments = []
+    older: list[ScoreChange | None] = [*changes[1:], None]
+    for change, before in zip(changes, older, strict=True):
+        now_text = f"{describe_band(change.band)} {describe_score(change.score_hundredths)}"
+        if before is None:
+            words = _("首次评分 %(score)s") % {"score": now_text}
+        else:
+            was = f"{describe_band(before.band)} {describe_score(before.score_hundredths)}"
+            words = _("评分 %(before)s → %(after)s") % {"before": was, "after": now_text}
+        note = " · ".join(
+            x
+            for x in (
+                change.cause if change.needs_intervention else "",
+                str(change.get_why_display()),
+                _("规则 v%(n)s") % {"n": change.version.number} if change.version else "",
+            )
+            if x
+        )
+        worse = before is not None and change.severity > before.severity
+        better = before is not None and change.severity < before.severity
+        first_bad = before is None and change.band != "healthy"
+        look = "bad" if worse or first_bad else "good" if better else ""
+        moments.append(Moment(change.at, words, note, look, rank=3))
+    return moments
+
+
+# --- the formula of one row -------------------------------------------------------------------
+
+
+@login_required
+@require_GET
+def order_trace(request: Any, public_id: str, key: str) -> HttpResponse:
+    """Every part of one dimension's formula with its value, as the order was scored."""
+    check_right(request.rights, VIEW_ORDERS)
+    order = get_order(public_id)
+    score = Score.objects.select_related("version").filter(order=order).first()
+    rows = score.version.content["dimensions"] if score and score.version else []
+    dimension = next((d for d in rows if d["key"] == key), None)
+    if dimension is None or score is None or score.scored_at is None:
+        raise NotFound(gettext_noop("这条检查不在给这张订单评分的规则里"))
+    parts = check_trials.trace(dimension, order=order, now=score.scored_at)
+    # A text or number written in the formula is its own value: not worth a row.
+    shown = [p for p in parts if not p["text"].startswith(('"', "“")) and not _is_number(p["text"])]
+    context = {"parts": shown, "order": order, "dimension": dimension}
+    return render(request, "orders/trace.html", context)
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdigit()
+
+
+urlpatterns = [
+    path("orders/<str:public_id>/", order_detail, name="order_detail"),
+    path("orders/<str:public_id>/trace/<str:key>/", order_trace, name="order_trace"),
+]

@@ -1,0 +1,273 @@
+"""Which orders a figure counts: one description, used by the snapshot and by the list it opens.
+
+Everything is asked through intervals at one moment T: health (ScoreChange), nodes (NodePassage)
+and holds (Hold). The same selection at the same T gives the same orders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import (
+    Case,
+    DateTimeField,
+    Exists,
+    F,
+    FilteredRelation,
+    IntegerField,
+    Min,
+    OuterRef,
+    Q,
+    TextField,
+    Value,
+    When,
+)
+from django.db.models.functions import Cast, Coalesce
+
+from connectors.orders.models import NodePassage, Order
+from connectors.orders.querysets import OrderQuerySet
+from connectors.orders.services import list_nodes
+from connectors.orders.statuses import SHIPPED_STAGES, Stage
+from rules_engine.scoring.bands import SEVERITY
+from rules_engine.scoring.models import ScoreChange
+from workflows.interventions.models import Hold
+
+FLOW_WINDOW = timedelta(hours=1)
+GAP_WINDOW = timedelta(days=30)
+SCAN_WINDOW = timedelta(hours=24)
+SCAN_GOAL = timedelta(minutes=5)
+# Beginnings of the age classes of the gap, in hours.
+GAP_AGES = (0, 1, 4, 12, 24)
+PAID_SINCE = Coalesce("paid_at", "gateway_paid_at")
+NO_CAUSE = "-"  # how an address says "without a cause"
+_NEVER = datetime.fromisoformat("2999-01-01T00:00:00+00:00")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Conditions on orders; empty ones do not apply, all given ones must hold.
+
+    `entered` and `left` name a node passed within the hour before T; `stuck_in` and `mended_in`
+    are the beginnings of hours. Health conditions mean orders still in the river unless
+    `with_closed`.
+    """
+
+    band: tuple[str, ...] = ()
+    cause: str = ""
+    node: str = ""
+    overdue: str = ""
+    entered: str = ""
+    left: str = ""
+    channel: str = ""
+    shop: str = ""
+    stage: str = ""
+    failed: str = ""
+    gap: str = ""
+    age: int | None = None
+    stuck_in: datetime | None = None
+    mended_in: datetime | None = None
+    is_held: bool = False
+    needs: bool = False
+    is_silent: bool = False
+    is_unscored: bool = False
+    late_scan: bool = False
+    with_closed: bool = False
+    words: str = ""
+
+    @property
+    def is_about_health(self) -> bool:
+        """Whether the selection is of orders in trouble (small, sorted by urgency)."""
+        return bool(
+            set(self.band) - {"healthy"}
+            or self.cause
+            or self.needs
+            or self.is_silent
+            or self.is_held
+            or self.failed
+        )
+
+
+def orders_at(at: datetime, *, is_now: bool = False) -> OrderQuerySet:
+    """All orders known at T, with `health` = their health interval at T.
+
+    `is_now` says that T is the present, which the index on open intervals answers faster.
+    """
+    inside = (
+        Q(score_changes__until__isnull=True)
+        if is_now
+        else Q(score_changes__at__lte=at)
+        & (Q(score_changes__until__isnull=True) | Q(score_changes__until__gt=at))
+    )
+    rows: OrderQuerySet = Order.objects.annotate(
+        health=FilteredRelation("score_changes", condition=inside)
+    )
+    return rows if is_now else rows.filter(first_received_at__lte=at)
+
+
+def in_river(at: datetime) -> Q:
+    """Orders that were not over at T: still open, or closed by something received later."""
+    return Q(is_open=True) | Q(received_at__gt=at)
+
+
+def passages_at(at: datetime) -> Any:
+    """Node passages standing at T, of orders known at T."""
+    return NodePassage.objects.filter(
+        Q(left_at__isnull=True) | Q(left_at__gt=at),
+        entered_at__lte=at,
+        order__first_received_at__lte=at,
+    )
+
+
+def passages_entered(at: datetime) -> Any:
+    """Passages whose order entered the node in the hour before T."""
+    return NodePassage.objects.filter(
+        entered_at__gt=at - FLOW_WINDOW, entered_at__lte=at, order__first_received_at__lte=at
+    )
+
+
+def passages_left(at: datetime) -> Any:
+    """Passages whose order left the node in the hour before T."""
+    return NodePassage.objects.filter(
+        left_at__gt=at - FLOW_WINDOW, left_at__lte=at, order__first_received_at__lte=at
+    )
+
+
+def holds_at(at: datetime) -> Any:
+    """Holds in force at T."""
+    return Hold.objects.filter(
+        Q(released_at__isnull=True) | Q(released_at__gt=at), placed_at__lte=at
+    )
+
+
+def changes_stuck(start: datetime, end: datetime) -> Any:
+    """Intervals in which an order newly became stuck: it was not stuck just before."""
+    before = ScoreChange.objects.filter(
+        order=OuterRef("order"), until=OuterRef("at"), needs_intervention=True
+    )
+    return ScoreChange.objects.filter(
+        ~Exists(before), at__gte=start, at__lt=end, needs_intervention=True
+    )
+
+
+def changes_mended(start: datetime, end: datetime) -> Any:
+    """Intervals in which a stuck order became well: it was stuck just before."""
+    before = ScoreChange.objects.filter(
+        order=OuterRef("order"), until=OuterRef("at"), needs_intervention=True
+    )
+    return ScoreChange.objects.filter(
+        Exists(before), at__gte=start, at__lt=end, needs_intervention=False
+    )
+
+
+def is_paid_by(at: datetime) -> Q:
+    """Orders whose money came in during the window before T and that were not closed."""
+    window = (at - GAP_WINDOW, at)
+    return (Q(paid_at__range=window) | Q(gateway_paid_at__range=window)) & ~Q(
+        stage__in=[Stage.CLOSED_UNPAID, Stage.CLOSED_REFUNDED]
+    )
+
+
+def is_missing_at_wms(at: datetime) -> Q:
+    """Paid orders the warehouse did not know at T and that were not shipped another way."""
+    return (
+        is_paid_by(at)
+        & (Q(wms_received_at__isnull=True) | Q(wms_received_at__gt=at))
+        & ~Q(stage__in=sorted(SHIPPED_STAGES))
+    )
+
+
+def is_aged(number: int, at: datetime) -> Q:
+    """Orders of the gap in one age class of GAP_AGES (annotate `since` = PAID_SINCE first)."""
+    found = Q(since__lte=at - timedelta(hours=GAP_AGES[number]))
+    if number + 1 < len(GAP_AGES):
+        found &= Q(since__gt=at - timedelta(hours=GAP_AGES[number + 1]))
+    return found
+
+
+def orders_scanned(at: datetime) -> OrderQuerySet:
+    """Orders placed in the day before T, not from history, with the moment of their first score."""
+    rows: OrderQuerySet = (
+        Order.objects.filter(
+            placed_at__gt=at - SCAN_WINDOW,
+            placed_at__lte=at,
+            first_received_at__lte=at,
+            is_history=False,
+        )
+        .annotate(first_scored_at=Min("score_changes__at"))
+        .filter(first_scored_at__lte=at)
+    )
+    return rows
+
+
+def select_orders(selection: Selection, *, at: datetime, is_now: bool = False) -> OrderQuerySet:
+    """The orders a selection means at T. Unsorted; `health__…` is their health interval at T."""
+    s = selection
+    rows = orders_at(at, is_now=is_now)
+    if s.words:
+        rows = rows.search(s.words)
+    for column in ("channel", "stage"):
+        if getattr(s, column):
+            rows = rows.filter(**{column: getattr(s, column)})
+    if s.shop:
+        rows = rows.filter(shop__public_id=s.shop)
+    health = Q()
+    if s.band:
+        health &= Q(health__band__in=s.band)
+    if s.cause:
+        cause = "" if s.cause == NO_CAUSE else s.cause
+        health &= Q(health__cause=cause, health__needs_intervention=True)
+    if s.needs:
+        health &= Q(health__needs_intervention=True)
+    if s.is_silent:
+        health &= Q(health__is_silent=True)
+    if s.failed:
+        rows = rows.annotate(failing_text=Cast("health__failing", TextField()))
+        health &= Q(failing_text__contains=f'"{s.failed}"')
+    if s.is_unscored:
+        health &= Q(health__id__isnull=True)
+    if health:
+        rows = rows.filter(health)
+        if not s.with_closed:
+            rows = rows.filter(in_river(at))
+    if s.node:
+        rows = rows.filter(pk__in=passages_at(at).filter(node=s.node).values("order_id"))
+    if s.overdue:
+        dwell = {n.code: timedelta(minutes=n.dwell_minutes) for n in list_nodes()}
+        late = passages_at(at).filter(
+            node=s.overdue, entered_at__lt=at - dwell.get(s.overdue, timedelta())
+        )
+        rows = rows.filter(pk__in=late.values("order_id"))
+    if s.entered:
+        rows = rows.filter(pk__in=passages_entered(at).filter(node=s.entered).values("order_id"))
+    if s.left:
+        rows = rows.filter(pk__in=passages_left(at).filter(node=s.left).values("order_id"))
+    if s.is_held:
+        rows = rows.filter(pk__in=holds_at(at).values("order_id"))
+    if s.gap == "wms":
+        rows = rows.filter(is_missing_at_wms(at))
+    if s.age is not None:
+        rows = rows.annotate(since=PAID_SINCE).filter(is_aged(s.age, at))
+    if s.late_scan:
+        late_orders = orders_scanned(at).filter(first_scored_at__gt=F("placed_at") + SCAN_GOAL)
+        rows = rows.filter(pk__in=late_orders.values("pk"))
+    hour = timedelta(hours=1)
+    if s.stuck_in:
+        moved = changes_stuck(s.stuck_in, min(s.stuck_in + hour, at))
+        rows = rows.filter(pk__in=moved.values("order_id"))
+    if s.mended_in:
+        moved = changes_mended(s.mended_in, min(s.mended_in + hour, at))
+        rows = rows.filter(pk__in=moved.values("order_id"))
+    return rows
+
+
+def sort_by_urgency(rows: OrderQuerySet) -> OrderQuerySet:
+    """Worst band first, then the earliest deadline; annotates `severity` and `due`."""
+    severity = Case(
+        *[When(health__band=band, then=Value(number)) for band, number in SEVERITY.items()],
+        default=Value(-1),
+        output_field=IntegerField(),
+    )
+    due = Coalesce("deadline_at", Value(_NEVER), output_field=DateTimeField())
+    return rows.annotate(severity=severity, due=due).order_by("-severity", "due", "id")
