@@ -91,6 +91,19 @@ _PAYMENT_COLUMNS = [
     "is_gateway",
     *(f.name for f in fields(CanonicalPayment)),
 ]
+_REREAD = (
+    "gateway_status",
+    "gateway_paid_at",
+    "gateway_paid_fen",
+    "oms_received_at",
+    "oms_reviewed_at",
+    "wms_received_at",
+    "picked_at",
+    "wms_shipped_at",
+    "deadline_at",
+    "node",
+    "node_entered_at",
+)
 _RECEIPT_COLUMNS = ["source_id", "order_id", *(f.name for f in fields(CanonicalReceipt))]
 _PART_COLUMNS: dict[type[Payment] | type[Receipt], list[str]] = {
     Payment: _PAYMENT_COLUMNS,
@@ -699,6 +712,30 @@ def rewalk_orders(*, now: datetime, after_id: int = 0, limit: int = MAX_BATCH) -
                 changed, ["node", "node_entered_at", "revision", "received_at"], batch_size=200
             )
     return max(orders)
+
+
+def reread_order(order_id: int, *, now: datetime) -> bool:
+    """Put one order together again from all that its sources have told, and walk it anew.
+
+    Its revision rises in any case, so that its facts are taken again. Returns whether a system's
+    word, its deadline or its place in the river came out differently than stored.
+    """
+    with transaction.atomic():
+        order: Order = Order.objects.select_for_update(of=("self",)).get(pk=order_id)
+        before = {name: getattr(order, name) for name in _REREAD}
+        payments = list(Payment.objects.filter(order_no=order.order_no, is_gateway=True))
+        receipts = list(Receipt.objects.filter(order_no=order.order_no).select_related("source"))
+        digest_systems(order, payments, receipts)
+        order.deadline_at = deadline_of(order)
+        passages = walk(
+            evidence_of(order, list(order.lines.all()), _connected_kinds()), list_nodes()
+        )
+        moved = save_passages({order.pk: passages}, known=[order.pk])
+        stand_at(order, passages)
+        order.revision += 1
+        order.received_at = now
+        order.save(update_fields=[*_REREAD, "revision", "received_at"])
+    return bool(moved) or any(getattr(order, name) != value for name, value in before.items())
 
 
 def _connected_kinds() -> frozenset[str]:

@@ -158,6 +158,7 @@ class BrakeRequest(EnvironmentModel):
     class Decision(models.TextChoices):
         APPROVED = "approved", _("同意挂起")
         REJECTED = "rejected", _("不挂起")
+        MOOT = "moot", _("已无待确认的订单")
 
     public_id = models.CharField(max_length=24, unique=True, default=new_public_id, editable=False)
     opened_at = models.DateTimeField(_("提出时间"))
@@ -550,10 +551,14 @@ class PatrolRun(EnvironmentModel):
 
 
 class PatrolLease(EnvironmentModel):
-    """Who patrols the environment right now; runs out by itself when its holder dies."""
+    """Who patrols the environment right now; runs out by itself when its holder dies.
+
+    `node_version_id`: the node table all open orders have been walked with (0: the shipped one).
+    """
 
     holder = models.CharField(max_length=40, blank=True)
     expires_at = models.DateTimeField()
+    node_version_id = models.PositiveBigIntegerField(default=0)
 
     class Meta(EnvironmentModel.Meta):
         verbose_name = _("巡检占用")

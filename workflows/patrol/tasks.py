@@ -7,6 +7,11 @@ from typing import Any
 
 from celery import shared_task
 from django.conf import settings
+from django.utils import timezone
+
+from workflows.interventions.services import deliver_due
+from workflows.patrol import services
+from workflows.patrol.queue import enqueue
 
 
 @shared_task(name="patrol.heartbeat", bind=True, acks_late=False)
@@ -18,3 +23,33 @@ def heartbeat(self: Any) -> None:
     folder = settings.DATA_DIR / "heartbeats"
     folder.mkdir(exist_ok=True)
     (folder / str(self.request.hostname).partition("@")[0]).touch()
+
+
+# --- the patrol -----------------------------------------------------------------------------------
+
+
+@shared_task(name="patrol.tick")
+def tick() -> None:
+    """Ring in every active environment; each is patrolled by whichever worker is free."""
+    for environment in services.list_environments():
+        enqueue("patrol.environment", environment.pk, queue="tick", expires=55)
+
+
+@shared_task(name="patrol.environment")
+def patrol_environment(environment_id: int) -> None:
+    """One minute of one environment, then whatever words are due."""
+    services.patrol_environment(services.get_environment(environment_id), now=timezone.now())
+    if not enqueue("patrol.deliver", environment_id, queue="notify"):
+        deliver(environment_id)
+
+
+@shared_task(name="patrol.score_due")
+def score_due(environment_id: int) -> None:
+    """Score what just came in."""
+    services.score_due(services.get_environment(environment_id), now=timezone.now())
+
+
+@shared_task(name="patrol.deliver")
+def deliver(environment_id: int) -> None:
+    """Send the words that are due."""
+    deliver_due(services.get_environment(environment_id), clock=timezone.now)
