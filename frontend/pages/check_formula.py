@@ -1,0 +1,197 @@
+"""A formula for people: what is wrong and where, read back, its names, its values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from rules_engine.facts.catalog import SOURCE_LABELS, Fact
+from rules_engine.facts.services import format_value
+from rules_engine.formula import (
+    FUNCTIONS,
+    UNKNOWN,
+    Checked,
+    ErrorValue,
+    Field,
+    Finding,
+    Fix,
+    Function,
+    Result,
+    ValueType,
+    sentence,
+)
+
+_PLACE = re.compile(r"^第 \d+ 行第 \d+ 列：")
+_BARE = re.compile(
+    r"[A-Za-z_\u3007\u3400-\u4dbf\u4e00-\u9fff][A-Za-z0-9_\u3007\u3400-\u4dbf\u4e00-\u9fff]*"
+)
+_SNIPPET = 24
+_LIST_SHOWN = 4
+# Topics of functions that stand first and open: what every check is made of.
+_FIRST_TOPICS = ("结果", "判断")
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A finding as the page shows it; start and end count characters of the formula."""
+
+    text: str
+    start: int
+    end: int
+    line: int
+    column: int
+    snippet: str
+    refuses: bool
+    fix: Fix | None
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What is to be said about one formula."""
+
+    findings: list[Remark]
+    is_valid: bool
+    reading: str
+
+
+def describe_formula(checked: Checked) -> Looked:
+    """Every finding with its place, and the formula as a sentence when it holds together."""
+    remarks = [_remark(finding, checked.text) for finding in checked.findings]
+    reading = sentence(checked) if checked.is_valid else ""
+    return Looked(remarks, checked.is_valid, reading)
+
+
+def _remark(finding: Finding, text: str) -> Remark:
+    before = text[: finding.start]
+    snippet = text[finding.start : finding.end]
+    said = _(finding.message) % finding.params
+    return Remark(
+        text=_PLACE.sub("", said),
+        start=finding.start,
+        end=finding.end,
+        line=before.count("\n") + 1,
+        column=finding.start - (before.rfind("\n") + 1) + 1,
+        snippet=snippet if len(snippet) <= _SNIPPET else f"{snippet[:_SNIPPET]}…",
+        refuses=finding.refuses,
+        fix=finding.fix,
+    )
+
+
+# --- the names on the left --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NameItem:
+    """A field or function as the list shows and inserts it."""
+
+    label: str
+    insert: str
+    names: str
+    kind: str
+    hint: str
+    help: str
+    words: str
+    parameters: int = 0
+    is_column: bool = False
+
+
+@dataclass(frozen=True)
+class NameGroup:
+    """Names under one heading."""
+
+    label: str
+    items: list[NameItem]
+    is_open: bool = False
+
+
+def group_names(facts: Iterable[Fact]) -> list[NameGroup]:
+    """Results and decisions first, then fields by topic, then the other functions by topic."""
+    fields: dict[str, list[NameItem]] = {}
+    for fact in facts:
+        items = fields.setdefault(fact.topic, [])
+        items.append(_field_item(fact, source=fact.source))
+        items.extend(_field_item(column, is_column=True) for column in fact.columns)
+    functions: dict[str, list[NameItem]] = {}
+    for function in FUNCTIONS:
+        functions.setdefault(function.topic, []).append(_function_item(function))
+    first = [
+        NameGroup(_(topic), functions.pop(topic), is_open=True)
+        for topic in _FIRST_TOPICS
+        if topic in functions
+    ]
+    return [
+        *first,
+        *(NameGroup(_(topic), items) for topic, items in fields.items()),
+        *(NameGroup(_("函数：%(topic)s") % {"topic": _(t)}, i) for t, i in functions.items()),
+    ]
+
+
+def _field_item(field: Field, *, source: str = "", is_column: bool = False) -> NameItem:
+    kind = _(field.unit) if field.unit else _(field.type.label)
+    help = [_(field.description)] if field.description else []
+    if field.example:
+        help.append(_("例：%(example)s") % {"example": field.example})
+    if source in SOURCE_LABELS:
+        help.append(_("来自%(source)s") % {"source": _(SOURCE_LABELS[source])})
+    return NameItem(
+        label=field.label,
+        insert=field.label if _BARE.fullmatch(field.label) else f"[{field.label}]",
+        names="|".join(n for n in (field.label, field.alias) if n),
+        kind="field",
+        hint=kind,
+        help="；".join(help),
+        words=f"{field.label} {field.alias} {kind} {field.description}",
+        is_column=is_column,
+    )
+
+
+def _function_item(function: Function) -> NameItem:
+    return NameItem(
+        label=function.zh,
+        insert=f"{function.zh}()",
+        names="|".join(function.names),
+        kind="function",
+        hint=function.en,
+        help=f"{function.usage}：{_(function.description)}",
+        words=" ".join((*function.names, _(function.description))),
+        parameters=len(function.parameters),
+    )
+
+
+# --- values -----------------------------------------------------------------------------------
+
+
+def describe_value(value: Any, kinds: frozenset[ValueType]) -> str:
+    """A value of the language in words; the kinds say what a number stands for."""
+    if value is UNKNOWN:
+        return _("未知")
+    if value is None:
+        return _("空")
+    if isinstance(value, ErrorValue):
+        return f"{value.code}（{_(value.label)}）"
+    if isinstance(value, Result):
+        return _(value.label)
+    if isinstance(value, bool):
+        return _("是") if value else _("否")
+    if isinstance(value, str):
+        return f"“{value}”"
+    if isinstance(value, tuple | list):
+        return _describe_rows(value, kinds)
+    return _describe_number(float(value), kinds)
+
+
+def _describe_rows(values: Any, kinds: frozenset[ValueType]) -> str:
+    if any(isinstance(value, dict) for value in values) or kinds == {ValueType.ROWS}:
+        return _("%(n)s 行") % {"n": len(values)}
+    shown = "、".join(describe_value(value, kinds) for value in values[:_LIST_SHOWN])
+    return shown + ("…" if len(values) > _LIST_SHOWN else "") if values else _("没有一行")
+
+
+def _describe_number(number: float, kinds: frozenset[ValueType]) -> str:
+    kind = next(iter(kinds)) if len(kinds) == 1 else ValueType.NUMBER
+    text = format_value(number, kind)
+    return _("%(amount)s 元") % {"amount": text} if kind is ValueType.MONEY else text

@@ -1,0 +1,214 @@
+// Writing a check: colours under the text area, names inserted at the cursor, one-click fixes that
+// keep the cursor, and saving as one types. The server is the only judge of a formula; here is only
+// what must answer at once. Without this script the page still saves with its button.
+(() => {
+  "use strict";
+  const form = document.getElementById("check-form");
+  if (!form) return;
+  const area = form.querySelector("[data-formula]");
+  const mirror = form.querySelector("[data-mirror]");
+  const side = document.querySelector("[data-names]");
+  const editable = !area.readOnly;
+
+  // --- the mirror -------------------------------------------------------------------------------
+  const names = new Map();
+  for (const button of side ? side.querySelectorAll("[data-insert]") : []) {
+    for (const name of button.dataset.names.split("|")) names.set(name.toLowerCase(), button.dataset.kind);
+  }
+  const TOKEN = /(“[^“”]*[“”]?|"[^"]*"?|＂[^＂]*＂?)|(\/\*[\s\S]*?(?:\*\/|$))|([A-Za-z_\u3007\u3400-\u4dbf\u4e00-\u9fff][A-Za-z0-9_\u3007\u3400-\u4dbf\u4e00-\u9fff]*)|\[([^\[\]\n]*)\]/g;
+
+  const classOf = (match) => {
+    if (match[1]) return "str";
+    if (match[2]) return "remark";
+    return { field: "name", function: "fn" }[names.get((match[3] || match[4] || "").toLowerCase())] || "";
+  };
+
+  // The server counts characters, JavaScript UTF-16 units.
+  const unitsOf = (text, count) => Array.from(text).slice(0, count).join("").length;
+
+  const findPlaces = (text) => {
+    const list = document.getElementById("check-findings");
+    if (!list || list.dataset.formula !== text) return [];
+    return Array.from(list.querySelectorAll("[data-start]"), (item) => ({
+      start: unitsOf(text, Number(item.dataset.start)),
+      end: unitsOf(text, Number(item.dataset.end)),
+      kind: item.dataset.refuses ? "bad" : "doubt",
+    }));
+  };
+
+  const paint = () => {
+    const text = area.value;
+    const colours = [];
+    for (const match of text.matchAll(TOKEN)) {
+      const name = classOf(match);
+      if (name) colours.push({ start: match.index, end: match.index + match[0].length, name });
+    }
+    const places = findPlaces(text);
+    const cuts = new Set([0, text.length]);
+    for (const { start, end } of [...colours, ...places]) cuts.add(start).add(end);
+    const sorted = Array.from(cuts).sort((a, b) => a - b);
+    mirror.replaceChildren();
+    for (let i = 0; i + 1 < sorted.length; i += 1) {
+      const [start, end] = [sorted[i], sorted[i + 1]];
+      const colour = colours.find((c) => c.start <= start && end <= c.end);
+      const place = places.find((p) => p.start <= start && end <= p.end);
+      const span = document.createElement("span");
+      span.textContent = text.slice(start, end);
+      if (colour) span.classList.add(colour.name);
+      if (place) span.classList.add(place.kind);
+      mirror.append(span);
+    }
+    const atEnd = places.find((p) => p.start >= text.length);
+    if (atEnd) {
+      const gap = document.createElement("span");
+      gap.className = `${atEnd.kind} gap`;
+      gap.textContent = "\u2003";
+      mirror.append(gap);
+    }
+    mirror.append("\n");
+    area.style.height = "auto";
+    area.style.height = `${area.scrollHeight + 2}px`;
+  };
+
+  // --- writing into a field, so that Ctrl+Z takes it back ------------------------------------------
+  const write = (field, start, end, text) => {
+    field.focus();
+    field.setSelectionRange(start, end);
+    const done = text === "" && start !== end
+      ? document.execCommand("delete")
+      : document.execCommand("insertText", false, text);
+    if (!done) {
+      field.setRangeText(text, start, end, "end");
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+  };
+
+  let target = area; // the field a name goes into: the formula, or the reason as {name}
+  for (const field of form.querySelectorAll("[data-takes-names]")) {
+    field.addEventListener("focus", () => { target = field; });
+  }
+
+  const insert = (button) => {
+    const isFunction = button.dataset.kind === "function";
+    if (target !== area && isFunction) target = area;
+    const { selectionStart: start, selectionEnd: end } = target;
+    const text = target === area ? button.dataset.insert : `{${button.dataset.label}}`;
+    write(target, start, end, text);
+    if (target === area && isFunction && text.endsWith("()") && button.dataset.parameters !== "0") {
+      const inside = start + text.length - 1;
+      area.setSelectionRange(inside, inside);
+    }
+  };
+
+  const fix = (button) => {
+    const list = document.getElementById("check-findings");
+    const text = area.value;
+    if (!list || list.dataset.formula !== text) return; // a newer answer is on its way
+    const start = unitsOf(text, Number(button.dataset.start));
+    const end = unitsOf(text, Number(button.dataset.end));
+    const put = button.dataset.text;
+    const cursor = area.selectionStart;
+    write(area, start, end, put);
+    const moved = cursor >= end ? cursor + put.length - (end - start) : Math.min(cursor, start + put.length);
+    area.setSelectionRange(moved, moved);
+  };
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-insert], [data-fix], [data-goto]");
+    if (!button || !editable) return;
+    if (button.matches("[data-insert]")) insert(button);
+    if (button.matches("[data-fix]")) { event.preventDefault(); fix(button); }
+    if (button.matches("[data-goto]")) {
+      const text = area.value;
+      area.focus();
+      area.setSelectionRange(unitsOf(text, Number(button.dataset.start)), unitsOf(text, Number(button.dataset.end)));
+    }
+  });
+
+  // --- finding a name ------------------------------------------------------------------------------
+  const search = side && side.querySelector("[data-search]");
+  const visible = () => Array.from(side.querySelectorAll("[data-insert]")).filter((b) => b.offsetParent !== null);
+  if (search) {
+    search.addEventListener("input", () => {
+      const wanted = search.value.trim().toLowerCase();
+      side.classList.toggle("searching", wanted !== "");
+      for (const item of side.querySelectorAll("[data-words]")) {
+        item.hidden = wanted !== "" && !item.dataset.words.toLowerCase().includes(wanted);
+      }
+      for (const group of side.querySelectorAll("[data-group]")) {
+        group.hidden = !group.querySelector("[data-words]:not([hidden])");
+        if (wanted !== "" && !group.hidden) group.open = true;
+      }
+      side.querySelector("[data-none]").hidden = visible().length > 0;
+    });
+    side.addEventListener("keydown", (event) => {
+      const buttons = visible();
+      const at = buttons.indexOf(document.activeElement);
+      if (event.key === "Enter" && event.target === search) {
+        event.preventDefault();
+        if (buttons.length) insert(buttons[0]);
+      } else if (event.key === "ArrowDown" && buttons.length) {
+        event.preventDefault();
+        buttons[Math.min(at + 1, buttons.length - 1)].focus();
+      } else if (event.key === "ArrowUp" && at >= 0) {
+        event.preventDefault();
+        (at === 0 ? search : buttons[at - 1]).focus();
+      }
+    });
+  }
+
+  // --- saving as one types -------------------------------------------------------------------------
+  const saved = document.getElementById("check-saved");
+  let isUnsaved = false;
+  let retry = 0;
+  const say = (text, isBad) => {
+    saved.textContent = text;
+    saved.classList.toggle("late", Boolean(isBad));
+  };
+  const ask = () => form.dispatchEvent(new CustomEvent("check-changed"));
+  const changed = () => {
+    isUnsaved = true;
+    say(saved.dataset.saving);
+    ask();
+  };
+  if (editable) {
+    // While a Chinese word is being composed the text holds pinyin: wait for the word.
+    form.addEventListener("input", (event) => {
+      paint();
+      if (!event.isComposing) changed();
+    });
+    area.addEventListener("compositionend", changed);
+    form.addEventListener("change", (event) => { if (event.target.matches("select, [type=radio], [type=checkbox]")) changed(); });
+    form.addEventListener("submit", (event) => { if (!event.submitter) event.preventDefault(); });
+    const failed = () => {
+      say(saved.dataset.failed, true);
+      clearTimeout(retry);
+      retry = setTimeout(ask, 4000);
+    };
+    form.addEventListener("htmx:sendError", failed);
+    form.addEventListener("htmx:timeout", failed);
+    form.addEventListener("htmx:responseError", (event) => {
+      if (event.detail.xhr.status >= 500) failed();
+      else say(saved.dataset.refused, true);
+    });
+    form.addEventListener("htmx:beforeRequest", () => { isUnsaved = false; });
+    window.addEventListener("beforeunload", (event) => {
+      if (isUnsaved || saved.classList.contains("late")) event.preventDefault();
+    });
+  }
+  // The answer repainted the findings: mark their places.
+  document.body.addEventListener("htmx:afterSettle", (event) => {
+    paint();
+    // Points that the server changed (rebalancing) belong into the fields.
+    if (event.detail.requestConfig && event.detail.requestConfig.verb !== "get") {
+      for (const mark of document.querySelectorAll("#check-points [data-value-of]")) {
+        const field = form.elements[mark.dataset.valueOf];
+        if (field && document.activeElement !== field) field.value = mark.dataset.value;
+      }
+    }
+    const panel = document.getElementById("check-results");
+    const list = document.getElementById("check-findings");
+    if (panel && list) panel.classList.toggle("stale", list.dataset.valid !== "1");
+  });
+  paint();
+})();
