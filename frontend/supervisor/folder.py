@@ -6,8 +6,9 @@ import fcntl
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -56,9 +57,19 @@ class DataFolder:
         for folder in (self.root, self.logs, self.heartbeats):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
-        database = self.root / "hedao.sqlite3"
-        if demo and not (database.exists() and database.stat().st_size):
+        if demo and not self._holds_tables():
             self.demo_marker.write_text("Made by `make demo`; `make demo-reset` may delete it.\n")
+
+    def _holds_tables(self) -> bool:
+        """Whether somebody's work may be in the folder (an empty database file is nobody's)."""
+        database = self.root / "hedao.sqlite3"
+        if not database.exists():
+            return False
+        try:
+            with closing(sqlite3.connect(database)) as connection:
+                return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+        except sqlite3.DatabaseError:
+            return True  # not a database of ours: leave it alone
 
     @contextmanager
     def locked(self, *, note: str = "") -> Iterator[None]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import closing
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -269,16 +271,21 @@ def test_a_stranger_with_a_recorded_number_is_spared(supervisor, folder):
 
 
 def test_the_data_folder_is_private_and_marked_as_demo_only_at_birth(tmp_path):
-    demo, real = DataFolder(tmp_path / "demo"), DataFolder(tmp_path / "real")
-    demo.prepare(demo=True)
-    real.prepare(demo=False)
-    (real.root / "hedao.sqlite3").write_text("somebody's orders")
-    real.prepare(demo=True)
+    demo, real, odd = (DataFolder(tmp_path / name) for name in ("demo", "real", "odd"))
+    for made, statement in ((demo, "PRAGMA user_version = 1"), (real, "CREATE TABLE orders (id)")):
+        made.prepare(demo=False)
+        with closing(sqlite3.connect(made.root / "hedao.sqlite3")) as connection:
+            connection.execute(statement)
+        made.prepare(demo=True)
+    odd.prepare(demo=False)
+    (odd.root / "hedao.sqlite3").write_text("something that is no database")
+    odd.prepare(demo=True)
 
     assert demo.root.stat().st_mode & 0o777 == 0o700
-    with pytest.raises(FolderNotOurs):
-        real.delete_demo()
-    assert (real.root / "hedao.sqlite3").read_text() == "somebody's orders"
+    for folder in (real, odd):
+        with pytest.raises(FolderNotOurs):
+            folder.delete_demo()
+        assert (folder.root / "hedao.sqlite3").exists()
     demo.delete_demo()
     assert not demo.root.exists()
 
