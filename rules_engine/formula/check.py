@@ -42,6 +42,7 @@ Kind = OneOf["judgement", "points", "any"]
 
 _LIST_TYPES: Final = frozenset({ValueType.ROWS, ValueType.NUMBER, ValueType.ANY, ValueType.LOGICAL})
 _MAX_SUGGESTIONS: Final = 10  # a page of nonsense must not cost a search per word
+_MAX_PASSES: Final = 8
 _BRANCHING: Final = {"IF": (1, 2), "IFERROR": (0, 1), "IFNA": (0, 1)}
 _ALLOWED: Final = {
     "judgement": frozenset({ValueType.LOGICAL, ValueType.RESULT, ValueType.ANY}),
@@ -122,27 +123,37 @@ def from_stored(stored: str, names: Names) -> str:
     """
     tokens, _ = read_tokens(stored)
     pieces: list[str] = []
-    places: list[tuple[int, str, str]] = []  # piece index, id, label
+    ids: dict[int, str] = {}  # piece index -> field id
     position = 0
     for token in tokens:
-        if token.kind != "id":
-            continue
-        pieces.append(stored[position : token.start])
-        field_id = token.value[2:-1]
-        places.append((len(pieces), field_id, name_of(field_id, names)))
-        pieces.append(places[-1][2])
-        position = token.end
+        if token.kind == "id":
+            pieces.append(stored[position : token.start])
+            ids[len(pieces)] = token.value[2:-1]
+            pieces.append(name_of(ids[len(pieces)], names))
+            position = token.end
     pieces.append(stored[position:])
+    # A name put back by id may bring columns into view that change what later names mean: one at
+    # a time at first, so that no more ids show than must; then all, so that it ends.
+    for attempt in range(_MAX_PASSES):
+        misread = _misread_pieces(pieces, ids, names)
+        if not misread:
+            return "".join(pieces)
+        for index in misread[:1] if attempt < _MAX_PASSES // 2 else misread:
+            pieces[index] = f"{{#{ids[index]}}}"
+    return stored
+
+
+def _misread_pieces(pieces: Sequence[str], ids: dict[int, str], names: Names) -> list[int]:
+    """Return the pieces that are names and mean another field than the one wanted."""
     meanings = {use.start: use.field_id for use in check("".join(pieces), names).uses}
+    misread = []
     start = 0
-    starts = []
-    for piece in pieces:
-        starts.append(start)
+    for index, piece in enumerate(pieces):
+        wanted = ids.get(index)
+        if wanted is not None and not piece.startswith("{#") and meanings.get(start) != wanted:
+            misread.append(index)
         start += len(piece)
-    for index, field_id, _label in places:
-        if meanings.get(starts[index]) != field_id:
-            pieces[index] = f"{{#{field_id}}}"
-    return "".join(pieces)
+    return misread
 
 
 def _write_stored(text: str, uses: Sequence[Use]) -> str:

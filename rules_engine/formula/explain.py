@@ -16,7 +16,7 @@ from .names import Field, Names
 from .operators import COMPARISONS, number_to_text
 from .parse import LEVELS
 from .tokens import is_bare_name
-from .tree import Chain, ColumnUse, FieldUse, Invoke, Literal, Node, Percent, Sign
+from .tree import ANYTHING, Chain, ColumnUse, FieldUse, Invoke, Kinds, Literal, Node, Percent, Sign
 from .values import Result, Value
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class TracePart:
     value: Value
     is_evaluated: bool
     depth: int
+    kinds: Kinds = ANYTHING  # what the part may yield, for showing the value
 
 
 # --- canonical text -----------------------------------------------------------------------------

@@ -134,6 +134,8 @@ def _format_number(value: float, sections: tuple[_Section, ...]) -> Value:
         return _format_text(number_to_text(value), (section,))
     if section.is_date:
         return _format_date(value, section)
+    if ("literal", "/") in section.pieces and any(kind == "digit" for kind, _ in section.pieces):
+        return ErrorValue.VALUE  # fractions such as # ?/? are not written here
     if not section.pieces:
         return "-" if value < 0 and is_signed and not numeric[0].pieces and numeric else ""
     written = _write_number(abs(value), section.pieces)

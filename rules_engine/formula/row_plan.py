@@ -409,14 +409,7 @@ class _Traced:
             for inner, _ in walk(part)
         }
         self.parts = [
-            (
-                id(built[id(part)]),
-                id(part) in per_row,
-                part.start,
-                part.end,
-                text[part.start : part.end],
-                depth,
-            )
+            (id(built[id(part)]), id(part) in per_row, part, text[part.start : part.end], depth)
             for part, depth in walk(node)
         ]
 
@@ -426,10 +419,13 @@ class _Traced:
         seen = evaluator.seen
         seen[id(self.tree)] = [value]
         traced = []
-        for key, is_per_row, start, end, text, depth in self.parts:
+        for key, is_per_row, part, text, depth in self.parts:
             found = seen.get(key)
             value = None if found is None else tuple(found) if is_per_row else found[-1]
-            traced.append(TracePart(start, end, text, value, found is not None, depth))
+            is_evaluated = found is not None
+            traced.append(
+                TracePart(part.start, part.end, text, value, is_evaluated, depth, part.kinds)
+            )
         return tuple(traced)
 
 

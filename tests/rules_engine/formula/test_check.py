@@ -237,3 +237,17 @@ def test_page_of_nonsense_costs_little() -> None:
 
     assert len(findings) == 50
     assert time.perf_counter() - began < 0.5
+
+
+def test_name_put_back_by_id_does_not_change_what_the_others_mean() -> None:
+    lines = Field(
+        "lines", "数量", "", ValueType.ROWS, columns=(Field("l.a", "金额", "", ValueType.MONEY),)
+    )
+    renamed = Names(
+        [Field("n", "数量", "", ValueType.NUMBER), Field("m", "金额", "", ValueType.MONEY), lines]
+    )
+
+    today = from_stored("任一({#lines}, {#l.a}>{#m})", renamed)
+
+    assert today == "任一({#lines}, 金额>{#m})"
+    assert check(today, renamed).stored == "任一({#lines}, {#l.a}>{#m})"
