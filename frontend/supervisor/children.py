@@ -228,6 +228,20 @@ class Product:
             environment=self.environment(),
         )
 
+    def robot(self) -> ChildSpec:
+        """The local group robot of the demo: on the port after the web's, with its ledger."""
+        port = self.port + 1
+        return ChildSpec(
+            role="robot",
+            label=gettext_noop("机器人模拟器"),
+            command=self.manage(
+                *("robot_simulator", "--port", str(port)),
+                *("--ledger", str(self.folder.root / "robot" / "ledger.jsonl")),
+            ),
+            sees_life=lambda: is_web_answering(f"http://127.0.0.1:{port}/"),
+            environment=self.environment(),
+        )
+
     def feed(self) -> ChildSpec:
         """Keeps the orders of the demo arriving."""
         return ChildSpec(

@@ -18,7 +18,14 @@ from threading import Thread
 import pytest
 
 from config.celery import app
-from frontend.supervisor import AlreadyRunning, ChildSpec, DataFolder, FolderNotOurs, Limits
+from frontend.supervisor import (
+    AlreadyRunning,
+    ChildSpec,
+    DataFolder,
+    FolderNotOurs,
+    Limits,
+    Product,
+)
 from frontend.supervisor import Supervisor as RealSupervisor
 from frontend.supervisor.beat import WatchedScheduler
 from frontend.supervisor.children import find_redis_server, write_redis_config
@@ -323,6 +330,24 @@ def test_redis_listens_on_a_private_socket_only(folder, tmp_path, settings):
     assert len(settings.EMBEDDED_REDIS_PASSWORD) >= 40
     assert (tmp_path / "s").stat().st_mode & 0o777 == 0o700
     assert os.access(find_redis_server(), os.X_OK)
+
+
+def test_the_children_serve_every_queue_on_loopback_and_show_no_secret(folder, settings):
+    product = Product(folder, port=8600)
+    children = [*product.workers(), product.beat(), product.web(), product.robot(), product.feed()]
+    queues = [c.command[c.command.index("-Q") + 1] for c in product.workers()]
+    arguments = [a for c in [product.redis(), *children] for a in c.command]
+
+    assert sorted(",".join(queues).split(",")) == sorted(q.name for q in app.conf.task_queues)
+    assert "127.0.0.1:8600" in product.web().command
+    assert not [a for a in arguments if settings.EMBEDDED_REDIS_PASSWORD in a]
+    assert not [a for a in arguments if "0.0.0.0" in a]  # noqa: S104 - looked for, not bound
+
+
+def test_a_given_redis_is_not_started_again(folder, settings):
+    settings.EMBEDDED_REDIS_SOCKET = None
+
+    assert Product(folder, port=8600).redis() is None
 
 
 class _Unwell(BaseHTTPRequestHandler):

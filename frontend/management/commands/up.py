@@ -180,6 +180,8 @@ class Command(BaseCommand):
     def _seed_demo(self) -> None:
         """Fill an empty installation (a filled one is left alone) and let orders arrive."""
         commands = get_commands()
+        if "robot_simulator" in commands:
+            self.supervisor.start(self.product.robot())
         if "demo" in commands:
             self._say(_("正在准备演示数据，网页已经可以打开…"))
             code = self._run_job("demo", stdout=sys.stdout.buffer)
