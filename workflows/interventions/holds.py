@@ -12,6 +12,7 @@ from django.db import DatabaseError, transaction
 from config.audit.services import record
 from config.errors import BadInput, WrongState, gettext_noop
 from config.tenancy.models import Environment, User
+from config.tenancy.scope import stamp_scope
 from connectors.orders.models import Order
 from connectors.systems import downstream
 from workflows.interventions.groups import Subject, record_notices
@@ -118,6 +119,7 @@ def _insert(rows: Sequence[tuple[Alert, Hold]]) -> set[int]:
         try:
             with transaction.atomic():
                 hold.pk = None
+                stamp_scope([hold])
                 hold.save(force_insert=True)
         except DatabaseError:
             log.exception("hold of order %d failed", alert.order_id)
