@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from frontend.api import urls as api_urls
-from frontend.pages import canvas, checks, home, login, orders, reviews
+from frontend.pages import canvas, checks, home, login, nodes, orders, reviews, rollup
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
@@ -20,6 +20,8 @@ urlpatterns = [
     *login.urlpatterns,
     *home.urlpatterns,
     *orders.urlpatterns,
+    *nodes.urlpatterns,
+    *rollup.urlpatterns,
     *canvas.urlpatterns,
     *checks.urlpatterns,
     *reviews.urlpatterns,

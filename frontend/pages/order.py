@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_POST
 
 from config.errors import NotFound, gettext_noop
 from config.tenancy.roles import RELEASE_HOLD, REPAIR, VIEW_ORDERS, WRITE_RULES, check_right
@@ -44,6 +45,7 @@ from frontend.wording import (
 )
 from rules_engine.scoring.models import Score, ScoreChange
 from workflows.interventions.models import Alert, Hold, Repair
+from workflows.patrol.services import repair_order
 from workflows.rollup.services import amount_of, get_newest_snapshot, reason_of
 
 CHANGES_SHOWN = 60
@@ -101,6 +103,7 @@ def order_detail(request: Any, public_id: str) -> HttpResponse:
         "node_label": labels.get(order.node, ""),
         "node_dwell": dwell.get(order.node),
         "hold": hold,
+        "last_repair": repairs[-1] if repairs else None,
         "timeline": _build_timeline(
             order, events, passages, changes, holds, alerts, repairs, labels=labels
         ),
@@ -330,6 +333,32 @@ def _describe_changes(changes: list[ScoreChange]) -> list[Moment]:
 
 
 @login_required
+@require_POST
+def order_repair(request: Any, public_id: str) -> HttpResponse:
+    """Read the order again from its sources, score it, and say what came of it."""
+    check_right(request.rights, REPAIR)
+    order = get_order(public_id)
+    repaired = repair_order(
+        order, environment=request.environment, actor=request.user, now=timezone.now()
+    )
+    if not repaired.after_band:
+        messages.warning(request, _("还没有已发布的检查项，无法评分"))
+    else:
+        score = f"{describe_band(repaired.after_band)} {describe_score(repaired.after_hundredths)}"
+        if repaired.is_mended and repaired.was_released:
+            messages.success(request, _("已修复：现在是%(score)s，挂起已解除") % {"score": score})
+        elif repaired.is_mended:
+            messages.success(request, _("已修复：现在是%(score)s") % {"score": score})
+        elif repaired.has_changed:
+            words = _("数据有更新，但还没好：现在是%(score)s") % {"score": score}
+            messages.warning(request, words)
+        else:
+            words = _("来源没有新数据，评分不变：%(score)s") % {"score": score}
+            messages.warning(request, words)
+    return redirect("order_detail", public_id=order.public_id)
+
+
+@login_required
 @require_GET
 def order_trace(request: Any, public_id: str, key: str) -> HttpResponse:
     """Every part of one dimension's formula with its value, as the order was scored."""
@@ -353,5 +382,6 @@ def _is_number(text: str) -> bool:
 
 urlpatterns = [
     path("orders/<str:public_id>/", order_detail, name="order_detail"),
+    path("orders/<str:public_id>/repair/", order_repair, name="order_repair"),
     path("orders/<str:public_id>/trace/<str:key>/", order_trace, name="order_trace"),
 ]

@@ -89,8 +89,10 @@ def duration(span: timedelta | float | None) -> str:
 
 
 @register.filter
-def minutes(number: float | None) -> str:
-    """A number of minutes in words."""
+def minutes(number: float | str | None) -> str:
+    """A number of minutes in words; what is no number (a half-written draft) stays as it is."""
+    if isinstance(number, str):
+        return number or "—"
     return wording.describe_duration(None if number is None else timedelta(minutes=number))
 
 
