@@ -123,18 +123,23 @@ def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]
 
 
 @pytest.fixture
-def context(context: Any) -> Iterator[Any]:
-    """A browser context whose pages broke neither the content security policy nor a script."""
-    problems: list[str] = []
+def page_problems() -> list[str]:
+    """What pages of this test did wrong: script errors, breaches of the content policy."""
+    return []
+
+
+@pytest.fixture
+def context(context: Any, page_problems: list[str]) -> Iterator[Any]:
+    """A browser context whose pages must break neither the content policy nor a script."""
 
     def note_console(message: Any) -> None:
         if message.type == "error" and "Content Security Policy" in message.text:
-            problems.append(message.text)
+            page_problems.append(message.text)
 
     context.on("console", note_console)
-    context.on("weberror", lambda error: problems.append(str(error.error)))
+    context.on("weberror", lambda error: page_problems.append(str(error.error)))
     yield context
-    assert problems == []
+    assert page_problems == []
 
 
 # --- a running river ------------------------------------------------------------------------
