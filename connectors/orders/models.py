@@ -43,6 +43,9 @@ class Order(EnvironmentModel):
     shipped_at = models.DateTimeField(_("发货时间"), null=True)
     delivered_at = models.DateTimeField(_("签收时间"), null=True)
     closed_at = models.DateTimeField(_("关闭时间"), null=True)
+    released_at = models.DateTimeField(
+        _("放行时间"), null=True, help_text=_("平台的审核、拼团或暂停结束的时间，按我们看到的变化")
+    )
     promised_ship_at = models.DateTimeField(_("承诺发货时间"), null=True)
     estimated_delivery_at = models.DateTimeField(_("预计送达时间"), null=True)
     deadline_at = models.DateTimeField(_("最晚处理时间"), null=True)

@@ -19,6 +19,7 @@ from config.errors import BadInput, gettext_noop
 MOMENTS: dict[str, str] = {
     "placed": gettext_noop("下单时间"),
     "paid": gettext_noop("渠道付款时间"),
+    "ready": gettext_noop("付款时间，或平台放行的时间"),
     "gateway_paid": gettext_noop("网关支付时间"),
     "approved": gettext_noop("付款确认时间"),
     "locked": gettext_noop("全部商品锁定库存的时间"),
@@ -55,7 +56,7 @@ class Node:
 DEFAULT_NODES: tuple[Node, ...] = (
     Node("placed", gettext_noop("下单"), ("placed",), ("placed",), 1),
     Node("payment", gettext_noop("支付"), ("placed",), ("paid", "gateway_paid", "approved"), 60),
-    Node("callback", gettext_noop("支付回调"), ("gateway_paid", "paid"), ("oms_received",), 15),
+    Node("callback", gettext_noop("支付回调"), ("gateway_paid", "ready", "paid"), ("oms_received",), 15),
     Node("risk", gettext_noop("风控"), ("previous",), ("previous",), 30, blocker="platform_hold"),
     Node("pricing", gettext_noop("促销计价"), ("previous",), ("previous",), 5, blocker="price"),
     Node("stock", gettext_noop("库存锁定"), ("previous",), ("locked",), 10),

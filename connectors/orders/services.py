@@ -277,8 +277,11 @@ class _Batch:
         return changed
 
     def _fill(self, order: Order, record: CanonicalOrder, digest: str) -> None:
+        was_held = order.revision > 0 and is_held_by_platform(order)
         for name in _COPIED:
             setattr(order, name, getattr(record, name))
+        if was_held and not is_held_by_platform(order):
+            order.released_at = min(record.source_updated_at or self.now, self.now)
         order.raw_status = record.raw_status[:100]
         order.channel, order.source = record.channel, self.source
         order.custom = dict(record.custom)
@@ -619,17 +622,29 @@ def moment_of_stage(order: Order) -> tuple[datetime | None, str]:
     return moment, kind
 
 
+def is_held_by_platform(order: Order) -> bool:
+    """Whether the platform has the order in review, in an open group, or paused."""
+    return bool(
+        order.risk_state
+        or order.group_state == GroupState.OPEN
+        or order.stage in {Stage.AWAIT_GROUP, Stage.PLATFORM_HOLD}
+    )
+
+
+def ready_at(order: Order) -> datetime | None:
+    """Since when an order may be worked on: its payment, or the platform letting go of it."""
+    if order.paid_at is None or order.released_at is None:
+        return order.paid_at
+    return max(order.paid_at, order.released_at)
+
+
 def evidence_of(
     order: Order, lines: Sequence[Line], connected: frozenset[str] | set[str]
 ) -> Evidence:
     """Read an order's columns and lines as evidence for the twelve nodes."""
     is_mall = order.channel == Channel.PRIVATE_MALL
     blocked, skipped = set(), set()
-    if (
-        order.risk_state
-        or order.group_state == GroupState.OPEN
-        or order.stage == Stage.PLATFORM_HOLD
-    ):
+    if is_held_by_platform(order):
         blocked.add("platform_hold")
         if not is_mall:
             skipped.add("callback")  # the platform has not let go: nothing is due at the OMS
@@ -653,6 +668,7 @@ def evidence_of(
         moments={
             "placed": order.placed_at,
             "paid": order.paid_at,
+            "ready": ready_at(order),
             "gateway_paid": order.gateway_paid_at,
             "approved": order.approved_at,
             "locked": max((m for m in locked if m), default=None) if all(locked) else None,

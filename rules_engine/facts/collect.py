@@ -18,7 +18,7 @@ from config.tenancy.models import Environment
 from config.tenancy.scope import require_environment_id
 from connectors.orders.models import CustomField, NodePassage, Order, OrderLine, Payment
 from connectors.orders.nodes import Node
-from connectors.orders.services import list_nodes, moment_of_stage
+from connectors.orders.services import list_nodes, moment_of_stage, ready_at
 from connectors.orders.statuses import (
     FINAL_STAGES,
     GROUP_LABELS,
@@ -160,6 +160,7 @@ class Describer:
         more: dict[str, Value] = {
             "order.shop": shop_name or None,
             "order.stage_at": moment(stage_at),
+            "order.ready_at": moment(_unless_later(ready_at(order), as_of)),
             "order.refund_state": REFUND_LABELS.get(order.refund_state) or None,
             "order.group_state": GROUP_LABELS.get(order.group_state) or None,
             "order.presale_phase": PRESALE_LABELS.get(order.presale_phase) or None,
@@ -205,6 +206,10 @@ class Describer:
         row["payments.status"] = PAYMENT_LABELS.get(payment.status, payment.status)
         row["payments.phase"] = _PHASE_LABELS.get(payment.phase, payment.phase)
         return row
+
+
+def _unless_later(at: datetime | None, as_of: datetime | None) -> datetime | None:
+    return None if at is not None and as_of is not None and at > as_of else at
 
 
 def _attributes(

@@ -56,7 +56,8 @@ def _content(name: str, dimensions: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 # How long something has been missing is measured up to where the source that would tell is known
-# (OMS截至, 渠道截至 ...), not to now: a feed 15 minutes behind makes no order 15 minutes older.
+# (OMS截至, 渠道截至 ...), not to now: a feed 15 minutes behind makes no order 15 minutes older. That
+# an order still waits to ship, the channel tells: the OMS's silence counts up to both.
 _OVER = '或(已结束, 退款状态="已退款")'
 _TO_SHIP = '属于(阶段, "待发货", "部分发货")'
 
@@ -81,7 +82,7 @@ _CALLBACK_LOST = """
 _OMS_MISSING = f"""
     如果(或({_OVER}, 非({_TO_SHIP}), 是空(付款时间)), 不适用(),
       如果(或(非(是空(风控标记)), 拼团状态="待成团"), 不适用(),
-        如果(是空(OMS接收时间), 相隔分钟(付款时间, OMS截至)<15, 通过())))
+        如果(是空(OMS接收时间), 相隔分钟(可发货时间, 最早(OMS截至, 渠道截至))<15, 通过())))
 """
 _PRICE = f"""
     如果(或({_OVER}, 是空(付款时间), 退款金额>0, 预售阶段="定金已付"), 不适用(),
@@ -91,7 +92,7 @@ _PRICE = f"""
 _STOCK = f"""
     如果(或({_OVER}, 非(或({_TO_SHIP}, 阶段="平台暂停"))), 不适用(),
       如果(非(任一(明细, 且(是空(锁定时间), 非(是空(可用库存)), 数量>可用库存))), 通过(),
-        如果(非(是空(付款时间)), 相隔分钟(付款时间, 渠道截至)<10,
+        如果(非(是空(付款时间)), 相隔分钟(可发货时间, 渠道截至)<10,
           如果(货到付款, 相隔分钟(下单时间, 渠道截至)<10, 不适用()))))
 """
 _BALANCE_OVERDUE = f"""
@@ -106,7 +107,7 @@ _GROUP = """
 _WMS_MISSING = f"""
     如果({_OVER}, 不适用(),
       如果(是空(OMS审单时间), 不适用(),
-        如果(是空(WMS接收时间), 相隔分钟(OMS审单时间, WMS截至)<60, 通过())))
+        如果(是空(WMS接收时间), 相隔分钟(OMS审单时间, 最早(WMS截至, 渠道截至))<60, 通过())))
 """
 _GIFT = f"""
     如果({_OVER}, 不适用(),
@@ -118,7 +119,7 @@ _CALLBACK_FIVE = f"""
       如果(非(属于(阶段, "待付款", "支付处理中")), 通过(),
         如果(是空(网关支付时间), 不适用(), 相隔分钟(网关支付时间, 渠道截至)<5)),
       如果(或({_OVER}, 非({_TO_SHIP}), 是空(付款时间), 非(是空(风控标记)), 拼团状态="待成团"), 不适用(),
-        如果(是空(OMS接收时间), 相隔分钟(付款时间, OMS截至)<15, 通过())))
+        如果(是空(OMS接收时间), 相隔分钟(可发货时间, 最早(OMS截至, 渠道截至))<15, 通过())))
 """
 _ADDRESS_FIVE = f"""
     如果({_OVER}, 不适用(),
@@ -130,7 +131,7 @@ _ADDRESS_FIVE = f"""
 _LOGISTICS_FIVE = f"""
     如果({_OVER}, 不适用(),
       如果(是空(OMS审单时间), 不适用(),
-        如果(是空(WMS接收时间), 相隔分钟(OMS审单时间, WMS截至)<60,
+        如果(是空(WMS接收时间), 相隔分钟(OMS审单时间, 最早(WMS截至, 渠道截至))<60,
           如果(或(非(是空(出库时间)), 是空(最晚处理时间)), 通过(),
             相隔分钟(最晚处理时间, WMS截至)<0))))
 """

@@ -10,10 +10,9 @@ from connectors.orders.statuses import FINAL_STAGES, GroupState, PresalePhase, S
 from rules_engine.facts.collect import Feeds
 
 GROUP_PATIENCE = timedelta(days=1)
-# Whose news would move an order on from a node; "" = the order's channel.
+# Whose news, besides the channel's, would move an order on from a node.
 _TELLS: dict[str, tuple[str, ...]] = {
     "callback": ("oms",),
-    "stock": ("channel",),
     "oms_review": ("oms",),
     "wms_push": ("wms",),
     "picking": ("wms",),
@@ -29,12 +28,10 @@ class Silence:
         self.dwell = {node.code: timedelta(minutes=node.dwell_minutes) for node in nodes}
 
     def known_until(self, node: str, channel: str, source_id: int | None) -> datetime:
-        """Up to when we know that an order has not moved on."""
-        kinds: tuple[str, ...] = _TELLS.get(node, ("channel",))
-        if node == "callback" and channel == "private_mall":
-            kinds = ("channel",)
+        """Up to when we know that an order has not moved on (or ended: the channel tells that)."""
+        told = () if node == "callback" and channel == "private_mall" else _TELLS.get(node, ())
         until = self.moment
-        for kind in kinds:
+        for kind in ("channel", *told):
             state = self.feeds.state(kind, source_id)
             if state.is_connected and state.until is not None:
                 until = min(until, state.until)
@@ -46,23 +43,24 @@ class Silence:
         dwell = self.dwell.get(node)
         if dwell is None or not isinstance(entered, datetime) or not row["is_open"]:
             return False
-        if self.moment - entered <= dwell or self.waits_by_schedule(row):
+        if self.moment - entered <= dwell:
             return False
-        source_id = row["source_id"]
-        until = self.known_until(
-            node, str(row["channel"]), source_id if isinstance(source_id, int) else None
-        )
-        return until - entered > dwell
+        channel, source = str(row["channel"]), row["source_id"]
+        source_id = source if isinstance(source, int) else None
+        if self.known_until(node, channel, source_id) - entered <= dwell:
+            return False
+        return not waits_by_schedule(row, self.known_until("", channel, source_id))
 
-    def waits_by_schedule(self, row: Mapping[str, object]) -> bool:
-        """Whether an order is over, inside its presale window, or in a young open group."""
-        stage = row["stage"]
-        if stage in FINAL_STAGES:
-            return True
-        if stage == Stage.DEPOSIT_PAID or row["presale_phase"] == PresalePhase.DEPOSIT_PAID:
-            due = row["balance_due_at"]
-            return not isinstance(due, datetime) or self.moment < due
-        if stage == Stage.AWAIT_GROUP or row["group_state"] == GroupState.OPEN:
-            placed = row["placed_at"]
-            return isinstance(placed, datetime) and self.moment - placed < GROUP_PATIENCE
-        return False
+
+def waits_by_schedule(row: Mapping[str, object], until: datetime) -> bool:
+    """Whether an order is over, inside its presale window, or in a young open group at `until`."""
+    stage = row["stage"]
+    if stage in FINAL_STAGES:
+        return True
+    if stage == Stage.DEPOSIT_PAID or row["presale_phase"] == PresalePhase.DEPOSIT_PAID:
+        due = row["balance_due_at"]
+        return not isinstance(due, datetime) or until < due
+    if stage == Stage.AWAIT_GROUP or row["group_state"] == GroupState.OPEN:
+        placed = row["placed_at"]
+        return isinstance(placed, datetime) and until - placed < GROUP_PATIENCE
+    return False
