@@ -196,11 +196,14 @@ def _amount(order: Order) -> int | None:
 
 
 def _choose_reason(score: Score | None, cause: str) -> str:
-    """The failing check that gave the cause, in its own words, else the first failing one."""
-    failing = [
-        d for d in (score.dimensions if score else []) if d.get("result") == str(Outcome.FAIL)
+    """The check that gave the cause, in its own words, else the first that failed."""
+    troubled = [
+        d
+        for d in (score.dimensions if score else [])
+        if d.get("result") not in {str(Outcome.PASS), str(Outcome.NOT_APPLICABLE)}
     ]
-    chosen = next((d for d in failing if d.get("cause") == cause), failing[0] if failing else {})
+    troubled.sort(key=lambda d: (d.get("cause") != cause, d.get("result") != str(Outcome.FAIL)))
+    chosen = troubled[0] if troubled else {}
     return str(chosen.get("reason") or chosen.get("name") or "")
 
 

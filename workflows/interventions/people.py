@@ -44,11 +44,15 @@ def list_members(environment: Environment, roles: Iterable[str]) -> list[User]:
 
 
 def list_recipients(topic: str, *, environment: Environment, now: datetime) -> list[User]:
-    """Everybody a topic goes to; supervisors when there is nobody else."""
+    """Everybody a topic goes to; when that is nobody, the first of _LAST_RESORT there is."""
     found = list_on_duty(now) if topic in _WITH_DUTY else []
     if roles := _ROLES[topic]:
         found = _unique([*found, *list_members(environment, roles)])
-    return found or list_members(environment, _LAST_RESORT)
+    for role in _LAST_RESORT:
+        if found:
+            break
+        found = list_members(environment, [role])
+    return found
 
 
 def list_mobiles(users: Sequence[User]) -> tuple[str, ...]:
