@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from frontend.api import urls as api_urls
-from frontend.pages import canvas, checks, home, login, nodes, orders, reviews, rollup
+from frontend.pages import canvas, checks, files, home, login, nodes, orders, reviews, rollup
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
@@ -25,7 +25,8 @@ urlpatterns = [
     *canvas.urlpatterns,
     *checks.urlpatterns,
     *reviews.urlpatterns,
-    # one line per page module: *files.urlpatterns,
+    *files.urlpatterns,
+    # one line per page module
     *api_urls.urlpatterns,
     path("admin/", admin.site.urls),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -14,6 +14,7 @@ from config.tenancy.models import EnvironmentModel, new_public_id
 from connectors.tabular.fields import HOLDS
 
 CELLS_PURPOSE = "tabular.cells"
+PROFILE_PURPOSE = "tabular.profile"
 
 
 class SavedMapping(EnvironmentModel):
@@ -66,6 +67,7 @@ class StoredFile(EnvironmentModel):
     path = models.CharField(max_length=200, editable=False)
     size = models.PositiveBigIntegerField(_("字节"))
     sha256 = models.CharField(max_length=64, editable=False)
+    profile_sealed = models.TextField(editable=False, default="")
 
     class Meta(EnvironmentModel.Meta):
         verbose_name = _("上传的文件")
@@ -76,6 +78,12 @@ class StoredFile(EnvironmentModel):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        """Headers, sample rows and words of the file (opened for each use: may be personal)."""
+        found: dict[str, Any] = json.loads(decrypt(self.profile_sealed, purpose=PROFILE_PURPOSE))
+        return found
 
 
 class ImportRun(EnvironmentModel):

@@ -11,6 +11,7 @@ import json
 import logging
 import secrets
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -83,6 +84,10 @@ class TakenOver(WrongState):
     code = "taken_over"
 
 
+class _OutOfTime(Exception):
+    """The worker's time is up; the run goes back into the queue. Never leaves this module."""
+
+
 class _RollBack(Exception):
     """Ends a dry run's batch; never leaves this module."""
 
@@ -98,12 +103,14 @@ def run_import(
     dry_run: bool = False,
     import_run: ImportRun | None = None,
     names: Mapping[str, str] | None = None,
+    budget: timedelta | None = None,
 ) -> ImportRun:
     """Import a set of files, or go on with a run that was interrupted.
 
     `files` gives a path per file key of the mapping (`names`: what messages call them). The first
     import of a source counts as history whatever `is_history` says. Call it outside a transaction:
     every batch of 500 keys is one of its own. A dry run does all of it and rolls every batch back.
+    With a `budget` a run that takes longer comes back queued, to be called for again.
 
     Raises BadInput when a file as a whole cannot be taken; nothing of the set is then applied
     and the run says why. TakenOver when another live worker has the run.
@@ -119,6 +126,8 @@ def run_import(
         is_dry_run=dry_run,
     )
     importer = _Importer(environment, run, clean, dict(files), dict(names or {}), now)
+    if budget is not None:
+        importer.stop_at = time.monotonic() + budget.total_seconds()
     return importer.work()
 
 
@@ -202,6 +211,7 @@ class _Importer:
         self.held = {spec["holds"] for spec in mapping["files"].values()}
         self.sources: dict[str, Source] = {}
         self.shops: dict[tuple[str, str], Shop] = {}
+        self.stop_at: float | None = None
         # Of a quarantine workbook: which quarantined row each of its rows mends.
         self.origins: dict[tuple[str, int], tuple[str, int]] = {}
         self.children: dict[str, list[StagedRow]] = {}  # lines and payments of the batch in hand
@@ -230,6 +240,8 @@ class _Importer:
             self._finish()
         except TakenOver:
             raise
+        except _OutOfTime:
+            self._report(state=ImportRun.State.QUEUED, attempts=0)
         except AppError as error:
             self._fail(error)
             raise
@@ -272,9 +284,7 @@ class _Importer:
 
     def _fail(self, error: AppError) -> None:
         log.warning("import %s failed: %s", self.run.public_id, error.code)
-        self._report(
-            state=ImportRun.State.FAILED, error=error.text, finished_at=timezone.now()
-        )
+        self._report(state=ImportRun.State.FAILED, error=error.text, finished_at=timezone.now())
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -373,6 +383,8 @@ class _Importer:
             self._take_loose(staging, after)
         else:
             for last, groups in staging.batches(phase, after=after, size=BATCH):
+                if self.stop_at is not None and time.monotonic() > self.stop_at:
+                    raise _OutOfTime
                 built = self._build(staging, phase, groups)
                 self._apply(phase, last, built, groups)
         if phase in _SOURCE_OF and not self.run.is_dry_run:

@@ -3,12 +3,16 @@ call one service, and are safe to run twice."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
+from config.tenancy.scope import for_environment
+from connectors.tabular.services import list_stalled_runs
+from connectors.tabular.uploads import work_off
 from workflows.interventions.services import deliver_due
 from workflows.patrol import services
 from workflows.patrol.queue import enqueue
@@ -38,6 +42,7 @@ def tick() -> None:
 @shared_task(name="patrol.environment")
 def patrol_environment(environment_id: int) -> None:
     """One minute of one environment, then whatever words are due."""
+    resend_imports(environment_id)
     services.patrol_environment(services.get_environment(environment_id), now=timezone.now())
     if not enqueue("patrol.deliver", environment_id, queue="notify"):
         deliver(environment_id)
@@ -53,3 +58,30 @@ def score_due(environment_id: int) -> None:
 def deliver(environment_id: int) -> None:
     """Send the words that are due."""
     deliver_due(services.get_environment(environment_id), clock=timezone.now)
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+# Below the soft time limit: a longer import goes back into the queue and on from its cursor.
+IMPORT_BUDGET = timedelta(seconds=150)
+
+
+@shared_task(name="patrol.import_files")
+def import_files(environment_id: int, run_id: int) -> None:
+    """Import uploaded files, or go on where a dead or timed-out worker left off."""
+    environment = services.get_environment(environment_id)
+    run = work_off(environment, run_id, now=timezone.now(), budget=IMPORT_BUDGET)
+    if run is None or run.is_dry_run:
+        return
+    if run.is_over:
+        services.wake_scoring(environment)
+    else:
+        enqueue("patrol.import_files", environment_id, run_id, queue="sync")
+
+
+def resend_imports(environment_id: int) -> None:
+    """Give runs that nobody works at to a worker again."""
+    with for_environment(services.get_environment(environment_id), write=False):
+        stalled = [run.pk for run in list_stalled_runs(timezone.now())]
+    for run_id in stalled:
+        enqueue("patrol.import_files", environment_id, run_id, queue="sync")
