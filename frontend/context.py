@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from config.tenancy import roles
 from config.tenancy.scope import current_scope
 from connectors.shops.models import Source
+from frontend.admin_site import ADMIN_RIGHTS
 from frontend.wording import describe_duration, describe_exact
 from workflows.rollup.models import BoardSnapshot
 
@@ -66,7 +67,7 @@ NAVIGATION: tuple[tuple[Any, tuple[Destination, ...]], ...] = (
             Destination(
                 "order_list", gettext_lazy("订单"), roles.VIEW_ORDERS, ("order_detail",), "orders"
             ),
-            Destination("hold_list", gettext_lazy("挂起"), roles.VIEW_ORDERS, ("holds",)),
+            Destination("hold_list", gettext_lazy("挂起"), roles.VIEW_ORDERS, (), "hold"),
             Destination("robot_ledger", gettext_lazy("通知台账"), roles.VIEW_ORDERS),
             Destination("canvas", gettext_lazy("画布"), roles.VIEW_BOARD, ("canvas_edit",)),
         ),
@@ -139,11 +140,8 @@ def _may_see(request: Any, destination: Destination) -> bool:
     if destination.needs_environment and request.environment is None:
         return False
     if destination.name == "admin:index":
-        return bool(_ADMIN_RIGHTS & request.rights)
+        return bool(ADMIN_RIGHTS & request.rights)
     return destination.right in request.rights
-
-
-_ADMIN_RIGHTS = {roles.MANAGE_USERS, roles.MANAGE_CONNECTORS, roles.VIEW_AUDIT}
 
 
 @dataclass(frozen=True)

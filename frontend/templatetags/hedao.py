@@ -21,6 +21,7 @@ register = template.Library()
 _ICONS = {
     "river": "M2 6c4 0 4 3 8 3s4-3 8-3M2 13c4 0 4 3 8 3s4-3 8-3",
     "orders": "M5 3h10v14l-2.5-1.6L10 17l-2.5-1.6L5 17zM8 7h4M8 10.5h4",
+    "hold": "M10 2.5a7.5 7.5 0 1 0 0 15 7.5 7.5 0 0 0 0-15M8 7v6M12 7v6",
     "files": "M4 3h7l5 5v9H4zM11 3v5h5",
     "checks": "M3 6l2 2 3-4M3 14l2 2 3-4M11 6h6M11 14h6",
     "review": "M4 3h12v10l-6 4-6-4zM7.5 9l2 2 3.5-4",
