@@ -119,7 +119,10 @@ def test_a_draft_keeps_nothing_but_a_canvas() -> None:
         (_canvas("a", "b", "c", lines="ab"), ["unconnected"]),
         (_canvas("a", "b"), ["unconnected", "unconnected"]),
         (_canvas("a", "b", lines="ab ba"), ["no_start"]),
-        (_canvas("a", "b", "c", "d", lines="ab cd dc"), ["unreachable", "unreachable"]),
+        (_canvas("a", "b", "c", "d", lines="ab cd dc cb"), ["unreachable", "unreachable"]),
+        (_canvas("a", "b", "c", "d", lines="ab cd"), ["in_pieces"]),
+        (_canvas("a", "b", "c", "d", lines="ab cd dc"), ["in_pieces"]),
+        (_canvas("a", "b", "c", "d", "e", lines="ab cd"), ["unconnected", "in_pieces"]),
         (_canvas("a", "b", "c", lines="ab bc ca"), ["no_start"]),
         (_canvas("a", "b", "c", lines="ab bc cb"), []),  # work that goes back is allowed
         (_canvas("a", "b", "c", lines="ac bc"), []),  # two starts
@@ -146,6 +149,18 @@ def test_a_problem_names_the_place_and_the_remedy() -> None:
     assert _texts(content) == [
         ("bad_label", "第 14 个节点的名称应为 1–12 个字，现在是「十三个字的名称太长了放不下了」"),
         ("node_twice", "「风控」画了 2 次，只留一个，否则订单会被数两遍"),
+    ]
+
+
+def test_a_broken_flow_names_where_each_piece_begins() -> None:
+    content = default_canvas()
+    content["edges"] = [e for e in content["edges"] if e["source"] not in {"payment", "picking"}]
+
+    assert _texts(content) == [
+        (
+            "in_pieces",
+            "流程断成了 3 段，分别从「下单」、「支付回调」、「面单/物流匹配」开始，请用连线接起来",
+        )
     ]
 
 

@@ -35,6 +35,7 @@ def _orders(count: int, **changes: Any) -> list[Order]:
         records = [canonical_order(**changes) for _ in range(min(500, count - start))]
         receive(records, source=source, now=NOW)
     NodePassage.objects.all().delete()
+    Order.objects.update(first_received_at=NOW - timedelta(days=10))
     return list(Order.objects.order_by("pk"))
 
 
@@ -96,6 +97,16 @@ def test_the_edges_of_an_interval(world: World) -> None:
             1,
             0,
         )
+
+
+def test_an_order_nobody_knew_yet_is_in_no_number(world: World) -> None:
+    with for_environment(world.production):
+        _stand(_orders(2), [90, 90], left=[10, 10])
+        Order.objects.update(first_received_at=NOW)  # told late, after they had left
+        before = _risk(NOW - timedelta(minutes=20))
+
+        assert (before.stock, before.entered, before.oldest_minutes) == (0, 0, None)
+        assert (_risk().left, _risk().entered_trend) == (2, 2)
 
 
 def test_age_late_and_excess_are_of_those_still_standing(world: World) -> None:

@@ -23,7 +23,7 @@ MAX_COORDINATE = 20_000
 _ID = re.compile(r"[A-Za-z0-9_-]{1,40}\Z")
 
 # The default drawing bends like a river: three boxes a row, every other row runs back.
-_COLUMNS, _STEP_X, _STEP_Y, _FIRST_X, _FIRST_Y = 3, 230, 124, 110, 70
+_COLUMNS, _STEP_X, _STEP_Y, _FIRST_X, _FIRST_Y = 3, 230, 148, 110, 70
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +229,20 @@ def _flow_problems(
                 )
             )
         return problems
+    pieces = _list_pieces([i for i in following if i not in alone], lines)
+    if len(pieces) > 1:
+        return [
+            *problems,
+            Problem(
+                "in_pieces",
+                gettext_noop("流程断成了 %(count)s 段，分别从%(labels)s开始，请用连线接起来"),
+                {
+                    "count": len(pieces),
+                    "labels": "、".join(f"「{labels[piece[0]]}」" for piece in pieces),
+                },
+                tuple(piece[0] for piece in pieces),
+            ),
+        ]
     reached, waiting = set(starts), list(starts)
     while waiting:
         for target in following[waiting.pop()]:
@@ -246,6 +260,21 @@ def _flow_problems(
         if i not in reached and i not in alone
     ]
     return problems
+
+
+def _list_pieces(ids: Sequence[str], lines: Sequence[Mapping[str, str]]) -> list[list[str]]:
+    """Boxes that hang together, whichever way the lines run; first drawn first."""
+    piece_of = {i: [i] for i in ids}
+    for line in lines:
+        one, other = piece_of.get(line["source"]), piece_of.get(line["target"])
+        if one is None or other is None or one is other:
+            continue
+        one.extend(other)
+        for i in other:
+            piece_of[i] = one
+    place = {i: n for n, i in enumerate(ids)}
+    pieces = {id(piece): sorted(piece, key=place.__getitem__) for piece in piece_of.values()}
+    return sorted(pieces.values(), key=lambda piece: place[piece[0]])
 
 
 def check_canvas(content: dict[str, Any]) -> dict[str, Any]:

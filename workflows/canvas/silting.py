@@ -123,7 +123,8 @@ def measure(nodes: Sequence[Node], *, at: datetime) -> dict[str, NodeFigures]:
     Keys are the node codes in the order given; a node nobody ever passed has zeros.
     """
     codes = [node.code for node in nodes]
-    passages = NodePassage.objects.filter(node__in=codes)
+    # As the order list asks: an order nobody knew at T is in no number of T.
+    passages = NodePassage.objects.filter(node__in=codes, order__first_received_at__lte=at)
     standing = passages.filter(entered_at__lte=at).filter(
         Q(left_at__isnull=True) | Q(left_at__gt=at)
     )
