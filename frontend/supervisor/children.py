@@ -228,15 +228,16 @@ class Product:
             environment=self.environment(),
         )
 
-    def robot(self) -> ChildSpec:
-        """The local group robot of the demo: on the port after the web's, with its ledger."""
+    def robot(self, robots: list[str]) -> ChildSpec:
+        """The local group robots of the demo (`token:secret`), on the port after the web's."""
         port = self.port + 1
         return ChildSpec(
             role="robot",
             label=gettext_noop("机器人模拟器"),
             command=self.manage(
-                *("robot_simulator", "--port", str(port)),
+                *("demo_robot", "--port", str(port)),
                 *("--ledger", str(self.folder.root / "robot" / "ledger.jsonl")),
+                *(f"--robot={robot}" for robot in robots),
             ),
             sees_life=lambda: is_web_answering(f"http://127.0.0.1:{port}/"),
             environment=self.environment(),

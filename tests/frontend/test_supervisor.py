@@ -334,7 +334,13 @@ def test_redis_listens_on_a_private_socket_only(folder, tmp_path, settings):
 
 def test_the_children_serve_every_queue_on_loopback_and_show_no_secret(folder, settings):
     product = Product(folder, port=8600)
-    children = [*product.workers(), product.beat(), product.web(), product.robot(), product.feed()]
+    children = [
+        *product.workers(),
+        product.beat(),
+        product.web(),
+        product.robot([]),
+        product.feed(),
+    ]
     queues = [c.command[c.command.index("-Q") + 1] for c in product.workers()]
     arguments = [a for c in [product.redis(), *children] for a in c.command]
 

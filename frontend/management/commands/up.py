@@ -11,11 +11,11 @@ from contextlib import suppress
 from typing import IO, Any
 
 from django.conf import settings
-from django.core.management import get_commands
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 
 from config.errors import AppError
+from frontend.demo.notifications import ROBOT_SECRET, ROBOT_TOKENS
 from frontend.supervisor import AlreadyRunning, DataFolder, Limits, Product, Supervisor
 from frontend.supervisor.probes import is_port_free
 
@@ -179,17 +179,14 @@ class Command(BaseCommand):
 
     def _seed_demo(self) -> None:
         """Fill an empty installation (a filled one is left alone) and let orders arrive."""
-        commands = get_commands()
-        if "robot_simulator" in commands:
-            self.supervisor.start(self.product.robot())
-        if "demo" in commands:
-            self._say(_("正在准备演示数据，网页已经可以打开…"))
-            code = self._run_job("demo", stdout=sys.stdout.buffer)
-            if code:
-                self._say(
-                    _("演示数据没有装好（代码 %(code)s），请看日志：%(log)s")
-                    % {"code": code, "log": self.folder.log_path("demo")}
-                )
-                return
-        if "demo_feed" in commands:
-            self.supervisor.start(self.product.feed())
+        robots = [f"{token}:{ROBOT_SECRET}" for token in ROBOT_TOKENS.values()]
+        self.supervisor.start(self.product.robot(robots))
+        self._say(_("正在准备演示数据，网页已经可以打开…"))
+        code = self._run_job("demo", stdout=sys.stdout.buffer)
+        if code:
+            self._say(
+                _("演示数据没有装好（代码 %(code)s），请看日志：%(log)s")
+                % {"code": code, "log": self.folder.log_path("demo")}
+            )
+            return
+        self.supervisor.start(self.product.feed())
