@@ -14,7 +14,7 @@ from connectors.orders.models import Order
 from connectors.shops.addresses import approve_address, request_address
 from connectors.simulators.robot import Robot as SimulatedRobot
 from connectors.simulators.robot import RobotServer
-from rules_engine.rules.services import install_rule_set
+from rules_engine.rules.services import forget_compiled, install_rule_set
 from rules_engine.scoring.models import Score
 from tests.factories import (
     NOW,
@@ -180,3 +180,9 @@ def group(clock: FakeClock, tmp_path: Path) -> Iterator[RobotServer]:
     )
     with server.running():
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _forget_compiled_rules() -> None:
+    """Keys start again with every test's database, so a version's id says nothing here."""
+    forget_compiled()
