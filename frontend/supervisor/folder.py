@@ -130,11 +130,14 @@ class DataFolder:
             path.replace(path.with_suffix(".log.1"))
         return path.open("ab")
 
-    def delete_demo(self) -> None:
-        """Delete the whole folder; raises FolderNotOurs when it is not a demo's."""
+    def delete_demo(self) -> bool:
+        """Delete the whole folder; False when nothing was made yet, FolderNotOurs when not a demo's."""
         if not self.demo_marker.exists():
+            if not self._holds_tables():
+                return False
             raise FolderNotOurs(
                 gettext_noop("%(folder)s 不是由 make demo 建立的，没有删除任何内容。"),
                 folder=str(self.root),
             )
         shutil.rmtree(self.root)
+        return True

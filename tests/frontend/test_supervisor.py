@@ -293,8 +293,9 @@ def test_the_data_folder_is_private_and_marked_as_demo_only_at_birth(tmp_path):
         with pytest.raises(FolderNotOurs):
             folder.delete_demo()
         assert (folder.root / "hedao.sqlite3").exists()
-    demo.delete_demo()
+    assert demo.delete_demo() is True
     assert not demo.root.exists()
+    assert demo.delete_demo() is False
 
 
 def test_a_cut_record_of_children_counts_as_empty(folder):

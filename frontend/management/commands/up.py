@@ -84,7 +84,9 @@ class Command(BaseCommand):
                 time.sleep(TURN_SECONDS)
 
     def _delete_demo(self) -> None:
-        self.folder.delete_demo()
+        if not self.folder.delete_demo():
+            self._say(_("没有演示数据"))
+            return
         self._say(_("演示数据已删除：%(folder)s") % {"folder": self.folder.root})
         if settings.DATABASES["default"]["ENGINE"] != "django.db.backends.sqlite3":
             self._say(_("DATABASE_URL 指向的数据库没有改动"))
