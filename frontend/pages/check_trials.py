@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.core import signing
-from django.db.models import F, Window
-from django.db.models.functions import RowNumber
+from django.db.models import F, IntegerField, Window
+from django.db.models.functions import Mod, RowNumber
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -45,8 +45,8 @@ TRIALS_SHOWN = 20
 FAILED_FILTER = "failed"  # the order list's parameter: orders in which this dimension fails
 REVIEWER_ROLES = (Role.REVIEWER,)
 
-# Trials are picked among the newest open orders of every kind, so that every outcome is seen.
-POOL_PER_KIND, POOL = 12, 300
+# Trials are picked among open orders of every kind, so that every outcome is seen.
+POOL_PER_KIND, POOL = 20, 300
 _KIND_OF_ORDER = ("channel", "stage", "presale_phase", "group_state", "refund_state", "node")
 STEP_SECONDS = 0.7  # how long one step of the comparison may take before the page is told
 
@@ -78,12 +78,21 @@ def list_problems(content: Mapping[str, Any]) -> list[Problem]:
         Problem(
             text=_(p.text),
             key=p.dimension,
-            name=p.label or (_("第 %(n)s 条") % {"n": p.number} if p.number else ""),
+            name=_name_of(p),
             part=p.part,
         )
         for p in services.list_problems(content)
         if p.refuses
     ]
+
+
+def _name_of(problem: services.Problem) -> str:
+    """The dimension's name; its key means nothing to people."""
+    if not problem.number:
+        return ""
+    if problem.label and problem.label != problem.dimension:
+        return problem.label
+    return _("第 %(n)s 条（未命名）") % {"n": problem.number}
 
 
 def lines_of(error: AppError) -> list[str]:
@@ -119,7 +128,10 @@ def list_blind(content: Mapping[str, Any]) -> list[dict[str, str]] | None:
     if spots is None:
         return None
     return [
-        {"names": "＋".join(spot.names), "score": describe_score(spot.score_hundredths)}
+        {
+            "names": "＋".join(n or _("未命名的检查") for n in spot.names),
+            "score": describe_score(spot.score_hundredths),
+        }
         for spot in spots
     ]
 
@@ -216,17 +228,17 @@ def try_out(
 
 
 def _pool() -> list[Order]:
-    """The newest open orders of every kind, at most POOL (one query)."""
+    """Some open orders of every kind, at most POOL, the same ones each time (one query).
+
+    Scattered over the kind rather than its newest: the newest have all been alive equally long.
+    """
+    scatter = Mod(F("pk") * 7919, 10007, output_field=IntegerField())
     place = Window(
-        RowNumber(),
-        partition_by=list(_KIND_OF_ORDER),
-        order_by=[F("placed_at").desc(nulls_last=True), F("pk").desc()],
+        RowNumber(), partition_by=list(_KIND_OF_ORDER), order_by=[scatter.asc(), F("pk")]
     )
     query = Order.objects.filter(is_open=True).annotate(place_in_kind=place)
     return list(
-        query.filter(place_in_kind__lte=POOL_PER_KIND).order_by(
-            "place_in_kind", F("placed_at").desc(nulls_last=True)
-        )[:POOL]
+        query.filter(place_in_kind__lte=POOL_PER_KIND).order_by("place_in_kind", "pk")[:POOL]
     )
 
 
@@ -287,8 +299,13 @@ def trace(dimension: Mapping[str, Any], *, order: Order, now: datetime) -> list[
 _SALT = "checks.impact"
 
 
-def take_step(version: Version, *, state: str, address: str, now: datetime) -> dict[str, Any]:
-    """Go on with the comparison for STEP_SECONDS; its figures so far travel signed in `state`."""
+def take_step(
+    version: Version, *, state: str, address: str, with_blast: bool, now: datetime
+) -> dict[str, Any]:
+    """Go on with the comparison for STEP_SECONDS; its figures so far travel signed in `state`.
+
+    `with_blast`: the page also has the strip of four figures, which the last answer fills.
+    """
     started = time.monotonic()
     rules, problems = trials.compile_draft(version.content)
     if rules is None:
@@ -301,7 +318,10 @@ def take_step(version: Version, *, state: str, address: str, now: datetime) -> d
         is_going_on = comparison.take_step(moves)
     spent += time.monotonic() - started
     if is_going_on:
-        query = urlencode({"state": _write_state(moves, version, moment, spent)})
+        query = urlencode(
+            {"state": _write_state(moves, version, moment, spent)}
+            | ({"blast": "1"} if with_blast else {})
+        )
         total = Order.objects.filter(is_open=True).count()
         return {
             "done": False,
@@ -309,7 +329,12 @@ def take_step(version: Version, *, state: str, address: str, now: datetime) -> d
             "seen_count": moves.looked_at,
             "total": max(total, moves.looked_at),
         }
-    return {"done": True, "seconds": f"{spent:.1f}", **_describe_moves(moves, version, comparison)}
+    return {
+        "done": True,
+        "with_blast": with_blast,
+        "seconds": f"{spent:.1f}",
+        **_describe_moves(moves, version, comparison),
+    }
 
 
 def _write_state(moves: trials.Moves, version: Version, moment: datetime, spent: float) -> str:

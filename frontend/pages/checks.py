@@ -654,6 +654,7 @@ def check_impact(request: Any, version_id: str) -> HttpResponse:
         version,
         state=request.GET.get("state", ""),
         address=reverse("check_impact", args=[version.public_id]),
+        with_blast="blast" in request.GET,
         now=timezone.now(),
     )
     return render(request, "checks/_impact.html", context)

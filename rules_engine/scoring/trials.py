@@ -329,7 +329,10 @@ def _failing_before(score: Any) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class BlindSpot:
-    """Dimensions that may fail together while the order stays 健康, and its score then."""
+    """Dimensions that may fail together while the order stays 健康, and its score then.
+
+    The name of one that has none yet is empty.
+    """
 
     names: tuple[str, ...]
     score_hundredths: int
@@ -345,7 +348,7 @@ def find_blind_spots(content: Mapping[str, Any]) -> list[BlindSpot] | None:
     weights = weights_of(rules.dimensions)
     lines = Lines(rules.yellow, rules.orange, rules.red)
     largest = 3 if len(weights) <= 16 else 2 if len(weights) <= 30 else 1
-    labels = {d.key: d.name or d.key for d in rules.dimensions}
+    labels = {d.key: "" if d.name == d.key else d.name for d in rules.dimensions}
     points = {w.key: w.points for w in weights}
     return [
         BlindSpot(tuple(labels[k] for k in keys), 100_00 - sum(points[k] for k in keys))
