@@ -176,11 +176,22 @@ class Membership(TenantModel):
         verbose_name = _("成员")
         verbose_name_plural = _("成员")
         constraints: ClassVar = [
+            # Three rules, because SQLite counts two empty columns as different.
             models.UniqueConstraint(
-                fields=["tenant", "user", "division", "environment", "role"],
-                nulls_distinct=False,
-                name="membership_once",
-            )
+                fields=["tenant", "user", "role"],
+                condition=models.Q(division=None, environment=None),
+                name="membership_once_in_tenant",
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "user", "division", "role"],
+                condition=models.Q(division__isnull=False, environment=None),
+                name="membership_once_in_division",
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "user", "environment", "role"],
+                condition=models.Q(environment__isnull=False),
+                name="membership_once_in_environment",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -130,3 +130,13 @@ def test_only_listed_places_look_across_environments():
             }:
                 callers.add(str(path.relative_to(ROOT)))
     assert callers <= set(ACROSS_CALLERS)
+
+
+def test_a_membership_exists_once_per_place(world):
+    from django.db import IntegrityError, transaction
+
+    with for_tenant(world.tenant):
+        for place in ({}, {"division": world.women.division}, {"environment": world.women}):
+            Membership.objects.create(user=world.author, role="agent", **place)
+            with pytest.raises(IntegrityError), transaction.atomic():
+                Membership.objects.create(user=world.author, role="agent", **place)

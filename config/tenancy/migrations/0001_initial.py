@@ -134,7 +134,11 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': '成员',
                 'abstract': False,
                 'base_manager_name': 'objects',
-                'constraints': [models.UniqueConstraint(fields=('tenant', 'user', 'division', 'environment', 'role'), name='membership_once', nulls_distinct=False)],
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('division', None), ('environment', None)), fields=('tenant', 'user', 'role'), name='membership_once_in_tenant'),
+                    models.UniqueConstraint(condition=models.Q(('division__isnull', False), ('environment', None)), fields=('tenant', 'user', 'division', 'role'), name='membership_once_in_division'),
+                    models.UniqueConstraint(condition=models.Q(('environment__isnull', False)), fields=('tenant', 'user', 'environment', 'role'), name='membership_once_in_environment'),
+                ],
             },
         ),
         migrations.AddConstraint(
