@@ -18,7 +18,7 @@ from connectors.orders.statuses import Stage
 from connectors.shops.models import Channel
 from frontend.api.errors import ErrorSerializer
 from frontend.api.scores import BANDS, ScoreSerializer, get_score
-from frontend.api.views import ScopedView, page_body, read_choice, read_moment, read_page
+from frontend.api.views import ORDER_ID, ScopedView, page_body, read_choice, read_moment, read_page
 
 _ERRORS = {400: ErrorSerializer, 401: ErrorSerializer, 429: ErrorSerializer}
 _MONEY = (
@@ -284,6 +284,7 @@ class OrderDetail(ScopedView):
     @extend_schema(
         operation_id="get_order",
         summary="订单详情",
+        parameters=[ORDER_ID],
         description="含明细、付款、系统回执、节点经过和当前评分。收货人始终脱敏。",
         responses={200: OrderDetailSerializer, **_ERRORS, 404: ErrorSerializer},
     )

@@ -6,14 +6,14 @@ from typing import Any, ClassVar
 
 from django.db.models import Prefetch
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.releases.models import Document, State, Version
 from frontend.api.errors import ErrorSerializer
-from frontend.api.views import ScopedView
+from frontend.api.views import RULE_SET_ID, ScopedView
 
 RULE_SET_KIND = "rule_set"
 _ERRORS = {400: ErrorSerializer, 401: ErrorSerializer, 429: ErrorSerializer}
@@ -88,6 +88,7 @@ class RuleSetList(ScopedView):
     @extend_schema(
         operation_id="list_rule_sets",
         summary="规则集列表",
+        description="本环境的全部规则集，以及各自正在生效的版本。",
         responses={200: RuleSetListSerializer, **_ERRORS},
     )
     def get(self, request: Request) -> Response:
@@ -106,6 +107,7 @@ class RuleSetDetail(ScopedView):
     @extend_schema(
         operation_id="get_rule_set",
         summary="规则集详情",
+        parameters=[RULE_SET_ID],
         description="所有版本，以及当前发布版本的内容。",
         responses={200: RuleSetDetailSerializer, **_ERRORS, 404: ErrorSerializer},
     )
@@ -122,6 +124,10 @@ class RuleSetVersion(ScopedView):
     @extend_schema(
         operation_id="get_rule_set_version",
         summary="规则集的一个版本",
+        parameters=[
+            RULE_SET_ID,
+            OpenApiParameter("number", int, OpenApiParameter.PATH, description="版本号"),
+        ],
         description="发布中或已退役的版本；草稿与待审核的版本不对外。",
         responses={200: VersionContentSerializer, **_ERRORS, 404: ErrorSerializer},
     )

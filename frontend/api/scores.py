@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from connectors.orders.models import Order
 from frontend.api.errors import ErrorSerializer
-from frontend.api.views import ScopedView, page_body, read_choice, read_moment, read_page
+from frontend.api.views import ORDER_ID, ScopedView, page_body, read_choice, read_moment, read_page
 from rules_engine.scoring.bands import Band
 from rules_engine.scoring.models import Score, ScoreChange
 
@@ -165,6 +165,8 @@ class OrderScore(ScopedView):
     @extend_schema(
         operation_id="get_score",
         summary="一单的评分与历史",
+        description="当前评分与逐项得分，以及从旧到新的评分区间。",
+        parameters=[ORDER_ID],
         responses={200: OrderScoreSerializer, **_ERRORS, 404: ErrorSerializer},
     )
     def get(self, request: Request, public_id: str) -> Response:

@@ -15,6 +15,7 @@ from django.db.models import Q, QuerySet
 from django.http import Http404
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -22,6 +23,13 @@ from rest_framework.views import APIView
 from config.errors import BadInput, gettext_noop
 from config.tenancy.scope import for_environment
 
+# Path parameters in the description of the API.
+ORDER_ID = OpenApiParameter(
+    "public_id", str, OpenApiParameter.PATH, description="订单的 id，见订单列表"
+)
+RULE_SET_ID = OpenApiParameter(
+    "public_id", str, OpenApiParameter.PATH, description="规则集的 id，见规则集列表"
+)
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 500
 
