@@ -312,7 +312,7 @@ class Compiler:
         return values, Fault(
             "、".join(column for column, _ in bad)[:200],
             bad[0][1].code,
-            "；".join(error.text for _, error in bad),
+            "；".join(dict.fromkeys(error.text for _, error in bad)),
             "；".join(dict.fromkeys(error.remedy for _, error in bad)),
         )
 

@@ -17,7 +17,7 @@ from connectors.orders.statuses import (
 )
 
 CLOSED = "closed"
-CLOSED_LABEL = gettext_noop("已关闭（按是否付过款区分）")
+CLOSED_LABEL = gettext_noop("已关闭（看是否付过款）")
 ANY_CHANNEL = "*"
 
 _AWAIT_PAY = "待付款 待支付 等待付款 等待买家付款 未付款 未支付 待买家付款 unpaid created wait_buyer_pay pending"

@@ -99,7 +99,9 @@ def describe_files(
                     _describe_column(file.key, number, header, profile, chosen.get(header))
                     for number, header in enumerate(profile["headers"])
                 ],
-                "mapped": sum(h in chosen for h in profile["headers"]),
+                "mapped": (mapped := sum(h in chosen for h in profile["headers"])),
+                "unmapped": len(profile["headers"]) - mapped,
+                "is_open": spec["holds"] == "orders" or mapped < len(profile["headers"]),
                 "join": spec.get("join"),
                 "join_targets": _join_targets(mapping, spec, profiles),
                 "constants": spec.get("constants") or {},

@@ -23,7 +23,7 @@ from config.audit.services import record
 from config.errors import BadInput, NotFound, WrongState, gettext_noop
 from config.tenancy.roles import IMPORT_FILES, check_right
 from connectors.orders.canonical import CanonicalOrder
-from connectors.orders.statuses import STAGE_LABELS
+from connectors.orders.statuses import PAYMENT_LABELS, STAGE_LABELS
 from connectors.shops.models import Source
 from connectors.tabular.building import BadRecord
 from connectors.tabular.fields import HOLDS
@@ -186,6 +186,7 @@ def _outcome(request: Any, file_set: FileSet, profiles: dict[str, Any]) -> dict[
     parts = [
         {
             "label": _(HOLDS[holds]),
+            "is_payment": holds in {"gateway", "payments"},
             "rows": [_describe_part(key, item) for key, item in rows[:5]],
         }
         for holds, rows in preview.parts.items()
@@ -193,6 +194,7 @@ def _outcome(request: Any, file_set: FileSet, profiles: dict[str, Any]) -> dict[
     return context | {
         "orders": orders,
         "parts": parts,
+        "payment_labels": {code: _(label) for code, label in PAYMENT_LABELS.items()},
         "total": preview.total,
         "bad": sum(not o["is_good"] for o in orders),
     }
@@ -304,6 +306,7 @@ def _describe_run(request: Any, run: ImportRun) -> dict[str, Any]:
         "counts": run.counts
         and {**run.counts, "records": sum(run.counts.get(k, 0) for k in ("gateway", "oms", "wms"))},
         "notices": [_describe_notice(n) for n in run.notices],
+        "has_unknown": any(n["kind"] == "unknown_word" for n in run.notices),
         "rows": shown[:ROWS_SHOWN],
         "next_after": shown[ROWS_SHOWN - 1].pk if len(shown) > ROWS_SHOWN else None,
         "waiting": counts,
