@@ -29,7 +29,7 @@ MISSING: dict[str, int] = {
     "赠品缺失": 20,
 }
 OVERDUE_BALANCES = 46  # deposit paid, balance not: stuck, but not among the paid
-UNPAID, PRESALE_WAITING, CLOSED_UNPAID = 180, 260, 220
+UNPAID, PRESALE_WAITING, CLOSED_UNPAID, COD = 180, 260, 220, 150
 LIVE_PER_MINUTE = 6
 
 _CHANNELS: tuple[tuple[str, int, dict[str, str]], ...] = (
@@ -219,23 +219,19 @@ class World:
 
     def _history(self) -> Iterator[Plan]:
         rng, now = self._rng, self.started_at
-        for _ in range(self._count(PAID_AT_WMS)):
+        for number in range(self._count(PAID_AT_WMS) + self._count(COD)):
             # Twelve hours of sale with a swell; the last hour is quiet, so that every healthy
             # order has reached the warehouse and the gap is exactly the stuck ones.
             minutes = 60 + 660 * rng.betavariate(1.6, 2.4)
-            plan = self._base(rng, None, now - timedelta(minutes=minutes + rng.uniform(0.4, 4)))
+            is_cod = number >= self._count(PAID_AT_WMS)
+            channel = rng.choice(("京东", "快手")) if is_cod else None
+            plan = self._base(rng, channel, now - timedelta(minutes=minutes + rng.uniform(0.4, 4)))
             plan.placed = plan.placed.replace(microsecond=0)
             plan.visible = plan.placed
-            if plan.channel in {"京东", "快手"} and rng.random() < 0.06:
-                plan.cod = True
-                start = plan.placed
-            else:
+            plan.cod = is_cod
+            if not is_cod:
                 self._pay(rng, plan, _later(rng, plan.placed, 0.3, 4))
-                assert plan.paid is not None  # noqa: S101 - just set
-                start = plan.paid
-            self._flow(rng, plan, start)
-            if plan.cod:
-                plan.paid = None
+            self._flow(rng, plan, plan.paid or plan.placed)
             if rng.random() < 0.03:
                 plan.gifts_due = plan.gifts_packed = 1
                 plan.gifts_packed_at = plan.reviewed
