@@ -176,7 +176,7 @@ _HOURS: Final = gettext_noop("小时")
 
 LINE_COLUMNS: Final[tuple[Field, ...]] = (
     _column("lines", "sku", "SKU", "sku_code", TEXT, "SKU104"),
-    _column("lines", "title", "商品", "product", TEXT, "针织开衫"),
+    _column("lines", "title", "商品", "product_title", TEXT, "针织开衫"),
     _column("lines", "quantity", "数量", "quantity", NUMBER, "2"),
     _column("lines", "price", "单价", "price", MONEY, "59.00", _YUAN),
     _column("lines", "amount", "行金额", "line_amount", MONEY, "118.00", _YUAN),

@@ -115,6 +115,8 @@ def take_snapshots(
 
 def format_minutes(minutes: float) -> str:
     """A length of time: "52 分", "1 小时 52 分", "3 天 4 小时"."""
+    if abs(minutes) >= 1e12:
+        return f"{format_number(minutes)} 分"
     sign, total = ("-" if minutes < 0 else ""), int(abs(minutes))
     days, rest = divmod(total, 1440)
     hours, minute = divmod(rest, 60)
@@ -126,7 +128,9 @@ def format_minutes(minutes: float) -> str:
 
 
 def format_number(value: float) -> str:
-    """A number with at most two decimals: 3, 3.5, 0.25."""
+    """A number with at most two decimals: 3, 3.5, 0.25; huge ones short: 1e+300."""
+    if abs(value) >= 1e15:
+        return f"{value:.6g}"
     text = f"{value:.2f}".rstrip("0").rstrip(".")
     return "0" if text in {"-0", ""} else text
 
@@ -158,7 +162,7 @@ def format_value(value: Value, type: ValueType, unit: str = "") -> str:
 
 def _format_numeric(value: float, type: ValueType, unit: str) -> str:
     if type is ValueType.MONEY:
-        return f"{value:.2f}"
+        return f"{value:.2f}" if abs(value) < 1e15 else format_number(value)
     if type is ValueType.DATETIME:
         return format_moment(value)
     if type is ValueType.DURATION:

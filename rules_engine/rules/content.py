@@ -206,10 +206,9 @@ class _Check:
         return {k: _plain(Decimal(v) / 100) for k, v in values.items()} or dict(DEFAULT_LINES)
 
     def total(self, dimensions: Sequence[Mapping[str, Any]]) -> None:
-        points = [_hundredths(item["points"]) for item in dimensions]
-        if not points or None in points:
+        if not dimensions or any(p.part in {"points", "dimensions"} for p in self.problems):
             return  # said already, dimension by dimension
-        total = sum(p for p in points if p is not None)
+        total = sum(_hundredths(item["points"]) or 0 for item in dimensions)
         if total != FULL:
             self.note(
                 "sum",

@@ -90,7 +90,10 @@ class Judge:
             outcome = judge_value(dimension.points_hundredths, value)
             if outcome is Outcome.PASS:
                 return Judged(Verdict(outcome, value))
-            return Judged(Verdict(outcome, value), self._reason(dimension, values))
+            reason = self._reason(dimension, values)
+            if outcome is Outcome.FAIL:
+                reason = reason or f"{dimension.name}不通过"
+            return Judged(Verdict(outcome, value), reason)
         return self._insufficient(dimension, value, values, source_id)
 
     def _reason(self, dimension: Dimension, values: Mapping[str, Value]) -> str:

@@ -396,7 +396,7 @@ def test_source_that_is_not_connected_is_named_and_costs_nothing(missing: str) -
 
 
 def test_bare_order_export_is_judged_by_pay_and_ship_alone() -> None:
-    bare = dict(missing=["gateway", "oms", "wms"])
+    bare = {"missing": ["gateway", "oms", "wms"]}
     now = BORN + hours(60)
     unshipped = tell(placed_at=BORN, paid_at=BORN, stage=Stage.AWAIT_SHIP)
     unpaid = tell(placed_at=BORN, stage=Stage.SHIPPED, shipped_at=BORN + hours(3), paid_fen=None)
