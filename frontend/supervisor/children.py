@@ -235,7 +235,7 @@ class Product:
             role="robot",
             label=gettext_noop("机器人模拟器"),
             command=self.manage(
-                *("demo_robot", "--port", str(port)),
+                *("robot_simulator", "--port", str(port)),
                 *("--ledger", str(self.folder.root / "robot" / "ledger.jsonl")),
                 *(f"--robot={robot}" for robot in robots),
             ),
