@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,7 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from config.errors import NotFound, gettext_noop
+from config.errors import NotFound, WrongState, gettext_noop
 from config.tenancy.roles import RELEASE_HOLD, REPAIR, VIEW_ORDERS, WRITE_RULES, check_right
 from connectors.orders.models import (
     NodePassage,
@@ -45,6 +46,7 @@ from frontend.wording import (
 )
 from rules_engine.scoring.models import Score, ScoreChange
 from workflows.interventions.models import Alert, Hold, Repair
+from workflows.interventions.services import release_hold
 from workflows.patrol.services import repair_order
 from workflows.rollup.services import amount_of, get_newest_snapshot, reason_of
 
@@ -304,8 +306,7 @@ def _describe_passage(passage: NodePassage, labels: dict[str, str]) -> Moment:
 def _describe_changes(changes: list[ScoreChange]) -> list[Moment]:
     """Score changes, newest first, each beside the one before it."""
     moments = []
-    older: list[ScoreChange | None] = [*changes[1:], None]
-    for change, before in zip(changes, older, strict=True):
+    for change, before in zip_longest(changes, changes[1:]):
         now_text = f"{describe_band(change.band)} {describe_score(change.score_hundredths)}"
         if before is None:
             words = _("首次评分 %(score)s") % {"score": now_text}
@@ -359,6 +360,24 @@ def order_repair(request: Any, public_id: str) -> HttpResponse:
 
 
 @login_required
+@require_POST
+def order_release(request: Any, public_id: str) -> HttpResponse:
+    """Release the order's hold, with the reason a person gives."""
+    check_right(request.rights, RELEASE_HOLD)
+    order = get_order(public_id)
+    hold = Hold.objects.filter(order=order, released_at__isnull=True).first()
+    reason = request.POST.get("reason", "").strip()[:200]
+    if hold is None:
+        raise WrongState(gettext_noop("这张订单现在没有挂起，可能别人已经解除"))
+    if not reason:
+        messages.error(request, _("请写明解除挂起的理由"))
+    else:
+        release_hold(hold, actor=request.user, reason=reason, now=timezone.now())
+        messages.success(request, _("已解除挂起"))
+    return redirect("order_detail", public_id=order.public_id)
+
+
+@login_required
 @require_GET
 def order_trace(request: Any, public_id: str, key: str) -> HttpResponse:
     """Every part of one dimension's formula with its value, as the order was scored."""
@@ -383,5 +402,6 @@ def _is_number(text: str) -> bool:
 urlpatterns = [
     path("orders/<str:public_id>/", order_detail, name="order_detail"),
     path("orders/<str:public_id>/repair/", order_repair, name="order_repair"),
+    path("orders/<str:public_id>/release/", order_release, name="order_release"),
     path("orders/<str:public_id>/trace/<str:key>/", order_trace, name="order_trace"),
 ]

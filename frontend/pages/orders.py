@@ -338,7 +338,8 @@ def order_list(request: Any) -> HttpResponse:
     question = read_question(request.GET.dict(), now=now)
     count = select_orders(question.selection, at=question.at, is_now=question.is_now).count()
     page, following = list_page(question)
-    if count == 1 and question.selection == Selection(words=question.selection.words):
+    words = question.selection.words
+    if words and count == 1 and question.selection == Selection(words=words):
         return redirect("order_detail", public_id=page[0].public_id)
     names, causes = _list_names(get_newest_snapshot())
     context = {
