@@ -101,7 +101,7 @@ class RuleSet:
 
 _PERSONAL_IDS = frozenset(fact.id for fact in FACTS if fact.is_personal)
 _SOURCE_OF = {fact.id: fact.source for fact in FACTS}
-_compiled: dict[int, RuleSet] = {}
+_compiled: dict[tuple[int, str, datetime | None], RuleSet] = {}
 _MAX_COMPILED = 64
 
 
@@ -237,21 +237,17 @@ def get_active_rule_set() -> RuleSet | None:
 
 
 def get_rule_set(version: Version) -> RuleSet:
-    """A version ready to run; a published content never changes, so it is kept by its id."""
+    """A version ready to run; a published content never changes, so it is kept."""
     if version.state not in {State.PUBLISHED, State.RETIRED}:
         return compile_rule_set(version.content, names=get_names(), version=version)
-    found = _compiled.get(version.pk)
+    key = (version.pk, version.checksum, version.published_at)
+    found = _compiled.get(key)
     if found is None:
         found = compile_rule_set(version.content, names=get_names(), version=version)
         if len(_compiled) >= _MAX_COMPILED:
             _compiled.pop(next(iter(_compiled)))
-        _compiled[version.pk] = found
+        _compiled[key] = found
     return found
-
-
-def forget_compiled() -> None:
-    """Drop compiled rules (tests; a database whose keys start again)."""
-    _compiled.clear()
 
 
 def install_rule_set(content: dict[str, Any], *, origin: str, now: datetime) -> Version:
