@@ -32,7 +32,8 @@ from django.db.models.functions import RowNumber
 
 from connectors.orders.models import NodePassage
 from connectors.orders.nodes import Node
-from connectors.orders.statuses import PresalePhase
+from connectors.orders.statuses import GroupState, PresalePhase
+from rules_engine.scoring.silence import GROUP_PATIENCE
 
 WINDOW = timedelta(hours=1)
 TREND = 4 * WINDOW
@@ -128,12 +129,11 @@ def measure(nodes: Sequence[Node], *, at: datetime) -> dict[str, NodeFigures]:
     standing = passages.filter(entered_at__lte=at).filter(
         Q(left_at__isnull=True) | Q(left_at__gt=at)
     )
-    # A presale deposit waits for its balance window: not late before the window closes.
-    is_scheduled = Q(order__presale_phase=PresalePhase.DEPOSIT_PAID, order__balance_due_at__gt=at)
-    stock = _count_stock(standing, nodes, is_scheduled, at)
+    scheduled = is_scheduled(at)
+    stock = _count_stock(standing, nodes, scheduled, at)
     entered = _count_flow(passages, "entered_at", at)
     left = _count_flow(passages, "left_at", at)
-    ages = _read_percentiles(standing.exclude(is_scheduled), at)
+    ages = _read_percentiles(standing.exclude(scheduled), at)
     return {
         node.code: _figures(
             node,
@@ -145,6 +145,13 @@ def measure(nodes: Sequence[Node], *, at: datetime) -> dict[str, NodeFigures]:
         )
         for node in nodes
     }
+
+
+def is_scheduled(at: datetime) -> Q:
+    """Passages of orders that wait for a date: a presale's balance window, a young open group."""
+    return Q(order__presale_phase=PresalePhase.DEPOSIT_PAID, order__balance_due_at__gt=at) | Q(
+        order__group_state=GroupState.OPEN, order__placed_at__gt=at - GROUP_PATIENCE
+    )
 
 
 def _figures(
@@ -190,20 +197,25 @@ def _older_than(nodes: Iterable[Node], at: datetime, share: float) -> Q:
     return reduce(or_, conditions)
 
 
+def is_late(nodes: Sequence[Node], at: datetime) -> Q:
+    """Passages longer at one of the nodes than expected; whoever waits for a date is not late."""
+    if not nodes:
+        return Q(pk__in=[])
+    return _older_than(nodes, at, 1.0) & ~is_scheduled(at)
+
+
 def _count_stock(
-    standing: QuerySet[NodePassage], nodes: Sequence[Node], is_scheduled: Q, at: datetime
+    standing: QuerySet[NodePassage], nodes: Sequence[Node], scheduled: Q, at: datetime
 ) -> dict[str, dict[str, Any]]:
-    is_late = _older_than(nodes, at, 1.0) & ~is_scheduled
+    late = is_late(nodes, at)
     age = ExpressionWrapper(Value(at) - F("entered_at"), output_field=DurationField())
     rows = standing.values("node").annotate(
         stock=Count("pk"),
-        scheduled=Count("pk", filter=is_scheduled),
-        late=Count("pk", filter=is_late),
-        at_risk=Count(
-            "pk", filter=_older_than(nodes, at, AT_RISK_SHARE) & ~is_late & ~is_scheduled
-        ),
-        oldest=Min("entered_at", filter=~is_scheduled),
-        late_age=Sum(age, filter=is_late),
+        scheduled=Count("pk", filter=scheduled),
+        late=Count("pk", filter=late),
+        at_risk=Count("pk", filter=_older_than(nodes, at, AT_RISK_SHARE) & ~late & ~scheduled),
+        oldest=Min("entered_at", filter=~scheduled),
+        late_age=Sum(age, filter=late),
     )
     return {row["node"]: dict(row) for row in rows}
 

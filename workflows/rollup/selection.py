@@ -32,6 +32,7 @@ from connectors.orders.services import list_nodes
 from connectors.orders.statuses import SHIPPED_STAGES, Stage
 from rules_engine.scoring.bands import SEVERITY
 from rules_engine.scoring.models import ScoreChange
+from workflows.canvas.silting import is_late
 from workflows.interventions.models import Hold
 
 FLOW_WINDOW = timedelta(hours=1)
@@ -234,10 +235,8 @@ def select_orders(selection: Selection, *, at: datetime, is_now: bool = False) -
     if s.node:
         rows = rows.filter(pk__in=passages_at(at).filter(node=s.node).values("order_id"))
     if s.overdue:
-        dwell = {n.code: timedelta(minutes=n.dwell_minutes) for n in list_nodes()}
-        late = passages_at(at).filter(
-            node=s.overdue, entered_at__lt=at - dwell.get(s.overdue, timedelta())
-        )
+        nodes = [node for node in list_nodes() if node.code == s.overdue]
+        late = passages_at(at).filter(is_late(nodes, at))
         rows = rows.filter(pk__in=late.values("order_id"))
     if s.entered:
         rows = rows.filter(pk__in=passages_entered(at).filter(node=s.entered).values("order_id"))

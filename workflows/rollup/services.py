@@ -37,6 +37,7 @@ from connectors.orders.services import list_nodes
 from connectors.shops.models import Source, SourceKind
 from rules_engine.scoring.bands import SEVERITY
 from rules_engine.scoring.models import Score
+from workflows.canvas.silting import measure
 from workflows.rollup.models import BoardSnapshot, HourlyFigure
 from workflows.rollup.selection import (
     GAP_AGES,
@@ -52,9 +53,6 @@ from workflows.rollup.selection import (
     is_paid_by,
     orders_at,
     orders_scanned,
-    passages_at,
-    passages_entered,
-    passages_left,
     select_orders,
     sort_by_urgency,
 )
@@ -204,40 +202,24 @@ def _measure_first_scan(now: datetime) -> dict[str, Any]:
 
 
 def _count_nodes(now: datetime) -> list[dict[str, Any]]:
-    """Stock, flow, oldest age and silt of each node, in river order."""
+    """Stock, flow, oldest age and silt of each node, in river order, as the canvas measures them."""
     nodes = list_nodes()
-    stock = {
-        row["node"]: row
-        for row in passages_at(now)
-        .values("node")
-        .annotate(n=Count("pk"), oldest=Min("entered_at"))
-        .order_by()
-    }
-    entered, left = (
-        dict(rows(now).values("node").annotate(n=Count("pk")).order_by().values_list("node", "n"))
-        for rows in (passages_entered, passages_left)
-    )
-    late: dict[str, list[float]] = defaultdict(list)
-    is_late = Q(pk__in=[])
-    for node in nodes:
-        limit = now - timedelta(minutes=node.dwell_minutes)
-        is_late |= Q(node=node.code, entered_at__lt=limit)
-    dwell = {node.code: timedelta(minutes=node.dwell_minutes) for node in nodes}
-    for code, at in passages_at(now).filter(is_late).values_list("node", "entered_at").iterator():
-        late[code].append((now - at - dwell[code]).total_seconds() / 3600)
+    figures = measure(nodes, at=now)
     return [
         {
             "code": node.code,
             "label": node.label,
-            "stock": stock.get(node.code, {}).get("n", 0),
-            "entered": entered.get(node.code, 0),
-            "left": left.get(node.code, 0),
-            "overdue": len(late[node.code]),
-            "oldest": _iso(stock.get(node.code, {}).get("oldest")),
-            "silt_hours": round(sum(late[node.code]), 2),
+            "stock": found.stock,
+            "entered": found.entered,
+            "left": found.left,
+            "overdue": found.late,
+            "oldest": None
+            if found.oldest_minutes is None
+            else _iso(now - timedelta(minutes=found.oldest_minutes)),
+            "silt_hours": round(found.excess_hours, 2),
             "dwell_minutes": node.dwell_minutes,
         }
-        for node in nodes
+        for node, found in ((node, figures[node.code]) for node in nodes)
     ]
 
 
