@@ -247,12 +247,14 @@ def _list_names(snapshot: Any) -> tuple[dict[str, dict[str, str]], list[str]]:
 # --- rows -------------------------------------------------------------------------------------
 
 
-def _encode(key: list[Any]) -> str:
+def encode_key(key: list[Any]) -> str:
+    """A place in a list as one word of an address."""
     text = json.dumps([k.isoformat() if isinstance(k, datetime) else k for k in key])
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _decode(text: str, length: int) -> list[Any]:
+def decode_key(text: str, length: int) -> list[Any]:
+    """The place again; raises BadInput for anything else. The last part is always an id."""
     try:
         key = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         if not isinstance(key, list) or len(key) != length or not isinstance(key[-1], int):
@@ -267,7 +269,7 @@ def _after_time(rows: OrderQuerySet, after: str) -> OrderQuerySet:
     rows = rows.order_by("-placed_at", "-id")
     if not after:
         return rows
-    placed, pk = _decode(after, 2)
+    placed, pk = decode_key(after, 2)
     nulls_first = connection.vendor == "postgresql"
     if placed is None:
         rest = Q(placed_at__isnull=True, id__lt=pk)
@@ -282,7 +284,7 @@ def _after_urgency(rows: OrderQuerySet, after: str) -> OrderQuerySet:
     rows = sort_by_urgency(rows)
     if not after:
         return rows
-    severity, due, pk = _decode(after, 3)
+    severity, due, pk = decode_key(after, 3)
     moment = _parse_moment(due)
     return rows.filter(
         Q(severity__lt=severity)
@@ -306,7 +308,7 @@ def list_page(question: Question) -> tuple[list[Any], str]:
     following = ""
     if len(found) > PAGE_SIZE:
         last = page[-1]
-        following = _encode(
+        following = encode_key(
             [last.severity, last.due, last.pk] if by_urgency else [last.placed_at, last.pk]
         )
     _dress(page, question)
