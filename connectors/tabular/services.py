@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 
 BATCH = MAX_BATCH
 # A worker that has not moved a run for this long is taken for dead.
-STALLED_AFTER = timedelta(seconds=90)
+STALLED_AFTER = timedelta(seconds=45)
 MAX_ATTEMPTS = 5
 MAX_LISTED_PROBLEMS = 200  # of a dry run; an import keeps every one, in quarantine
 
@@ -476,6 +476,7 @@ class _Importer:
                     self._clear(
                         [r for k in good_keys for r in (*groups[k], *self.children.get(k, []))]
                     )
+                    self._clear_groups(phase, good_keys)
                 self._write(counts=counts, done=done, cursor=cursor, notices=notices)
         except _RollBack:
             self.sources.clear()  # rolled back with the rest
@@ -595,6 +596,16 @@ class _Importer:
         QuarantineRow.objects.filter(pk__in=cleared).update(
             cleared_at=self.now, cleared_by=self.run
         )
+
+    def _clear_groups(self, phase: str, keys: Sequence[str]) -> None:
+        """An order that is in leaves nothing waiting: its other rows were deleted on purpose."""
+        holds = ["orders", "lines", "payments"] if phase == "orders" else [phase]
+        QuarantineRow.objects.filter(
+            run_id=self.run.repairs_id,
+            cleared_at=None,
+            holds__in=holds,
+            group__in=[key[:64] for key in keys if key],
+        ).update(cleared_at=self.now, cleared_by=self.run)
 
     def _list_problems(self, bad: Sequence[BadRecord]) -> list[dict[str, Any]]:
         return [

@@ -363,7 +363,7 @@ _READERS = {
 
 
 def guess_date_style(samples: list[str]) -> str:
-    """The style that reads all the samples; "" when none does.
+    """The style that reads the most samples, and at least four in five; "" when none does.
 
     Day and month first are told apart by a part above 12; when nothing tells, month first is
     offered, for the person at the mapping page to confirm.
@@ -371,13 +371,17 @@ def guess_date_style(samples: list[str]) -> str:
     texts = [
         unicodedata.normalize("NFKC", t.strip()) for t in samples if not _is_nothing(t.strip())
     ]
-    if not texts:
-        return ""
-    for style in ("ymd", "mdy", "dmy", "compact", "unix", "unix_ms", "excel"):
-        try:
-            moments = [_READERS[style](text) for text in texts]
-        except (ValueError, OverflowError, OSError):
-            continue
-        if all(m is not None and FIRST_YEAR <= m.year <= LAST_YEAR for m in moments):
-            return style
-    return ""
+    read = {style: sum(_reads(style, text) for text in texts) for style in _GUESSED}
+    best = max(_GUESSED, key=lambda style: read[style])
+    return best if texts and read[best] * 5 >= len(texts) * 4 else ""
+
+
+_GUESSED = ("ymd", "mdy", "dmy", "compact", "unix", "unix_ms", "excel")
+
+
+def _reads(style: str, text: str) -> bool:
+    try:
+        moment = _READERS[style](text)
+    except (ValueError, OverflowError, OSError):
+        return False
+    return moment is not None and FIRST_YEAR <= moment.year <= LAST_YEAR

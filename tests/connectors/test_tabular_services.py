@@ -633,6 +633,22 @@ def test_a_mended_workbook_clears_what_it_mends(world, load, tmp_path):
         assert Source.objects.get().complete_until == NOW
 
 
+def test_deleting_the_wrong_one_of_two_contents_settles_both(world, load, tmp_path):
+    run = load(ORDERS + "A1,待付款,2025-11-11 10:00:00,,,王小明\n")
+    path, rows = make_quarantine(run, world.production, tmp_path)
+    assert rows == 4
+    book = openpyxl.load_workbook(path)
+    book["orders"].delete_rows(3)
+    book.save(path)
+
+    repair = reimport(world.production, run, path)
+
+    assert repair.counts["orders_new"] == 1
+    assert quarantined(world.production) == []
+    with for_environment(world.production):
+        assert Order.objects.get(order_no="A1").stage == "await_ship"
+
+
 def test_customers_wait_with_their_orders_and_leave_with_the_last(
     world, write, simple_mapping, tmp_path
 ):
