@@ -250,6 +250,11 @@ def get_rule_set(version: Version) -> RuleSet:
     return found
 
 
+def forget_compiled() -> None:
+    """Drop compiled rules: tests that change what a formula means behind them."""
+    _compiled.clear()
+
+
 def install_rule_set(content: dict[str, Any], *, origin: str, now: datetime) -> Version:
     """Publish a shipped content as the first rules of the environment in force."""
     return install_preset(
