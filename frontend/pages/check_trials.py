@@ -39,10 +39,8 @@ from rules_engine.rules.content import INSUFFICIENT, NOT_APPLICABLE, PART_LABELS
 from rules_engine.scoring import trials
 from rules_engine.scoring.bands import BAND_LABELS, SEVERITY
 from rules_engine.scoring.models import ScoreChange
-from workflows.patrol import tasks
 
 TRIALS_SHOWN = 20
-FAILED_FILTER = "failed"  # the order list's parameter: orders in which this dimension fails
 REVIEWER_ROLES = (Role.REVIEWER,)
 
 # Trials are picked among open orders of every kind, so that every outcome is seen.
@@ -575,13 +573,6 @@ def _describe_whole(group: dict[str, Any], change: Change, compare: Compare, nam
 def _read_back(formula: str, names: Names) -> str:
     checked = check(formula, names)
     return sentence(checked) if checked.is_valid else ""
-
-
-def send_rescoring(environment_id: int) -> None:
-    """Ask the workers to rescore an environment now rather than at the next minute."""
-    task = getattr(tasks, "score_due", None)
-    if task is not None:
-        task.delay(environment_id)
 
 
 # --- the list ---------------------------------------------------------------------------------

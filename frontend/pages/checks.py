@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -230,18 +230,20 @@ def _list_context(request: Any) -> dict[str, Any]:
     changed = last_changes(history)
     for version in history:
         version.origin_label = describe_origin(version)
+    now = timezone.now()
+    question = {"as_of": now.isoformat()}  # the list counts what the number counted
     rows = [
         {
             **dimension,
             "kind": dict(KINDS).get(str(dimension.get("kind")), "—"),
             "fails": fails.get(dimension["key"], 0),
-            "fails_url": f"{reverse('order_list')}?{trials.FAILED_FILTER}={quote(dimension['key'])}",
+            "fails_url": f"{reverse('order_list')}?{urlencode(question | {'failed': dimension['key']})}",
             "changed": changed.get(dimension["key"]),
         }
         for dimension in drafts.list_dimensions(content)
     ]
     return {
-        "now": timezone.now(),
+        "now": now,
         "published": published,
         "rows": rows,
         "total": drafts.sum_points(content),

@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 from django.contrib import messages
-from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
@@ -28,6 +27,7 @@ from config.tenancy.roles import REVIEW_RULES, WRITE_RULES
 from frontend.pages import check_trials as trials
 from frontend.pages.checks import EDITABLE, KEY, KIND, blind_context, get_version, page
 from rules_engine.rules import drafts
+from workflows.patrol.services import wake_scoring
 
 MAX_COMMENT = 500
 WAITING_SHOWN = 50
@@ -156,18 +156,12 @@ def review_publish(request: Any, version_id: str) -> HttpResponse:
 
 def _publish(request: Any, version: Version) -> HttpResponse:
     version = publish_version(version, actor=request.user, now=timezone.now())
-    rescore_soon(request)
+    wake_scoring(request.environment)  # else the next minute's patrol finds them
     messages.success(
         request,
         _("v%(n)s 已生效，全部在途订单正在按它重新评分") % {"n": version.number},
     )
     return redirect("review_detail", version.public_id)
-
-
-def rescore_soon(request: Any) -> None:
-    """Ask the workers to rescore once this is committed; the minute tick does it otherwise."""
-    environment_id = request.environment.pk
-    transaction.on_commit(lambda: trials.send_rescoring(environment_id), robust=True)
 
 
 @page(REVIEW_RULES)
@@ -180,7 +174,7 @@ def review_roll_back(request: Any, version_id: str) -> HttpResponse:
         if published is None or request.POST.get("expected") != published.public_id:
             raise WrongState(gettext_noop("生效的版本刚刚变了，请重新看过再回滚"))
         again = roll_back(version, actor=request.user, now=timezone.now())
-        rescore_soon(request)
+        wake_scoring(request.environment)
         messages.success(
             request,
             _("已回滚：v%(old)s 的内容作为 v%(new)s 生效，订单正在重新评分")

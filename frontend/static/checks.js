@@ -158,18 +158,28 @@
   }
 
   // --- saving as one types -------------------------------------------------------------------------
-  const saved = document.getElementById("check-saved");
-  let isUnsaved = false;
+  let isDirty = false; // typed since the last request began
+  let isSending = false;
+  let hasFailed = false;
   let retry = 0;
-  const say = (text, isBad) => {
-    saved.textContent = text;
-    saved.classList.toggle("late", Boolean(isBad));
+  let afterSaving = null; // a form that waits for the last keystrokes
+  const say = (name) => {
+    const saved = document.getElementById("check-saved"); // every answer brings a new one
+    saved.textContent = saved.dataset[name];
+    saved.classList.toggle("late", name !== "saving");
   };
   const ask = () => form.dispatchEvent(new CustomEvent("check-changed"));
   const changed = () => {
-    isUnsaved = true;
-    say(saved.dataset.saving);
+    isDirty = true;
+    say("saving");
     ask();
+  };
+  const failed = () => {
+    isDirty = hasFailed = true;
+    afterSaving = null;
+    say("failed");
+    clearTimeout(retry);
+    retry = setTimeout(ask, 4000);
   };
   if (editable) {
     // While a Chinese word is being composed the text holds pinyin: wait for the word.
@@ -178,30 +188,54 @@
       if (!event.isComposing) changed();
     });
     area.addEventListener("compositionend", changed);
-    form.addEventListener("change", (event) => { if (event.target.matches("select, [type=radio], [type=checkbox]")) changed(); });
+    // Points of other checks and the lines stand outside, but belong to the form.
+    document.addEventListener("input", (event) => {
+      if (event.target.form === form && !form.contains(event.target)) changed();
+    });
     form.addEventListener("submit", (event) => { if (!event.submitter) event.preventDefault(); });
-    const failed = () => {
-      say(saved.dataset.failed, true);
-      clearTimeout(retry);
-      retry = setTimeout(ask, 4000);
-    };
     form.addEventListener("htmx:sendError", failed);
     form.addEventListener("htmx:timeout", failed);
     form.addEventListener("htmx:responseError", (event) => {
       if (event.detail.xhr.status >= 500) failed();
-      else say(saved.dataset.refused, true);
+      else say("refused");
     });
-    form.addEventListener("htmx:beforeRequest", () => { isUnsaved = false; });
-    window.addEventListener("beforeunload", (event) => {
-      if (isUnsaved || saved.classList.contains("late")) event.preventDefault();
+    form.addEventListener("htmx:beforeRequest", (event) => {
+      if (event.target !== form) return;
+      isDirty = false;
+      isSending = true;
     });
+    form.addEventListener("htmx:afterRequest", (event) => {
+      if (event.target !== form) return;
+      isSending = false;
+      if (!event.detail.successful) return;
+      hasFailed = false;
+      clearTimeout(retry);
+      const waiting = afterSaving;
+      afterSaving = null;
+      if (waiting && !isDirty) waiting.requestSubmit();
+    });
+    // Submitting waits for the last keystrokes to be saved.
+    window.addEventListener("submit", (event) => {
+      if (!event.target.matches("[data-after-saving]") || !(isDirty || isSending)) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      afterSaving = event.target;
+      if (!isSending) ask();
+    }, true);
+    // Leaving saves what was typed in the last moment; only what could not be saved holds one back.
+    window.addEventListener("pagehide", () => {
+      if (isDirty) navigator.sendBeacon(form.action, new FormData(form));
+    });
+    window.addEventListener("beforeunload", (event) => { if (hasFailed) event.preventDefault(); });
   }
   // The answer repainted the findings: mark their places.
-  document.body.addEventListener("htmx:afterSettle", (event) => {
+  document.body.addEventListener("htmx:afterSettle", () => {
     paint();
     // Points that the server changed (rebalancing) belong into the fields.
-    if (event.detail.requestConfig && event.detail.requestConfig.verb !== "get") {
-      for (const mark of document.querySelectorAll("#check-points [data-value-of]")) {
+    const points = document.querySelector("#check-points[data-sync]");
+    if (points) {
+      delete points.dataset.sync;
+      for (const mark of points.querySelectorAll("[data-value-of]")) {
         const field = form.elements[mark.dataset.valueOf];
         if (field && document.activeElement !== field) field.value = mark.dataset.value;
       }

@@ -329,16 +329,25 @@ def test_the_list_shows_what_waits_and_costs_the_same_for_many(
     assert "9 份在等审核" in text_of(page)
 
 
-def test_publishing_asks_the_workers_to_rescore_after_it_is_committed(
+def test_publishing_and_rolling_back_ask_the_workers_to_rescore_once_committed(
     world: World,
+    published: Version,
     submitted: Version,
     monkeypatch: pytest.MonkeyPatch,
     django_capture_on_commit_callbacks: Any,
 ) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr("frontend.pages.check_trials.send_rescoring", asked.append)
+    asked: list[tuple[str, int]] = []
+    monkeypatch.setattr(
+        "workflows.patrol.services.enqueue",
+        lambda name, environment_id, *, queue: asked.append((name, environment_id)),
+    )
+    reviewer = sign_in(world, Role.REVIEWER)
+    rescore = ("patrol.score_due", world.production.pk)
 
     with django_capture_on_commit_callbacks(execute=True):
-        press(sign_in(world, Role.REVIEWER), "review_approve", submitted, then="publish")
-
-    assert asked == [world.production.pk]
+        press(reviewer, "review_approve", submitted, then="publish")
+        assert asked == []
+    assert asked == [rescore]
+    with django_capture_on_commit_callbacks(execute=True):
+        press(reviewer, "review_roll_back", published, expected=submitted.public_id)
+    assert asked == [rescore, rescore]
