@@ -19,8 +19,9 @@ NOW = datetime(2025, 11, 11, 4, tzinfo=UTC)
 ORDERS, ROW_BY_ROW = 4000, 400
 
 
-def _record(number: int) -> CanonicalOrder:
-    placed = NOW - timedelta(minutes=number % 600 + 60)
+def make_record(number: int, *, now: datetime = NOW) -> CanonicalOrder:
+    """A paid order with two lines and a payment; `number` makes it unlike the others."""
+    placed = now - timedelta(minutes=number % 600 + 60)
     paid = placed + timedelta(minutes=2)
     no = f"B{number:07d}"
     return CanonicalOrder(
@@ -52,7 +53,8 @@ def _record(number: int) -> CanonicalOrder:
     )
 
 
-def _environment() -> Environment:
+def make_environment() -> Environment:
+    """A new environment of its own."""
     tenant = Tenant.objects.create(name=f"bench {time.time()}")
     division = Division.objects.create(tenant=tenant, name="bench")
     return Environment.objects.create(tenant=tenant, division=division, kind="development")
@@ -61,7 +63,7 @@ def _environment() -> Environment:
 def _received(environment: Environment, count: int) -> float:
     with for_environment(environment):
         source = get_or_create_source(kind="channel", name="bench")
-    records = [_record(n) for n in range(count)]
+    records = [make_record(n) for n in range(count)]
     started = time.perf_counter()
     for start in range(0, count, MAX_BATCH):
         with for_environment(environment):
@@ -71,7 +73,7 @@ def _received(environment: Environment, count: int) -> float:
 
 def _saved_row_by_row(template: Environment, count: int) -> float:
     """Save the very rows that receive() made, as a straightforward program would."""
-    environment = _environment()
+    environment = make_environment()
     with for_environment(template):
         orders = list(Order.objects.order_by("id")[:count])
         children = {
@@ -104,7 +106,7 @@ def _saved_row_by_row(template: Environment, count: int) -> float:
 
 def run() -> None:
     """Print orders per second of both ways and their ratio."""
-    environment = _environment()
+    environment = make_environment()
     fast = _received(environment, ORDERS)
     slow = _saved_row_by_row(environment, ROW_BY_ROW)
     print(  # noqa: T201 - a benchmark prints
