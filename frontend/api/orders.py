@@ -18,7 +18,16 @@ from connectors.orders.statuses import Stage
 from connectors.shops.models import Channel
 from frontend.api.errors import ErrorSerializer
 from frontend.api.scores import BANDS, ScoreSerializer, get_score
-from frontend.api.views import ORDER_ID, ScopedView, page_body, read_choice, read_moment, read_page
+from frontend.api.views import (
+    AFTER,
+    LIMIT,
+    ORDER_ID,
+    ScopedView,
+    page_body,
+    read_choice,
+    read_moment,
+    read_page,
+)
 
 _ERRORS = {400: ErrorSerializer, 401: ErrorSerializer, 429: ErrorSerializer}
 _MONEY = (
@@ -249,12 +258,12 @@ class OrderList(ScopedView):
             OpenApiParameter("channel", str, enum=Channel.values, description="渠道"),
             OpenApiParameter("stage", str, enum=[s.value for s in Stage], description="阶段"),
             OpenApiParameter("band", str, enum=BANDS, description="级别"),
-            OpenApiParameter("cause", str, description="归因，完全相同，如 支付回调丢失"),
+            OpenApiParameter("cause", str, description="归因，完全相同，如 支付回调丢失；留空为没有归因的"),
             OpenApiParameter(
                 "updated_since", OpenApiTypes.DATETIME, description="此时刻及以后收到（带时区）"
             ),
-            OpenApiParameter("limit", int, description="每页 1–500，默认 100"),
-            OpenApiParameter("after", str, description="上一页的 next"),
+            LIMIT,
+            AFTER,
         ],
         responses={200: OrderPageSerializer, **_ERRORS},
     )
@@ -262,7 +271,7 @@ class OrderList(ScopedView):
         """One page of orders (one query beside the token's)."""
         params = request.query_params
         orders = _with_score(Order.objects.all())
-        if params.get("order_no"):
+        if "order_no" in params:
             orders = orders.filter(order_no=params["order_no"])
         if channel := read_choice(params, "channel", Channel.values):
             orders = orders.filter(channel=channel)
@@ -270,7 +279,7 @@ class OrderList(ScopedView):
             orders = orders.filter(stage=stage)
         if band := read_choice(params, "band", BANDS):
             orders = orders.filter(score__band=band)
-        if params.get("cause"):
+        if "cause" in params:
             orders = orders.filter(score__cause=params["cause"])
         if since := read_moment(params, "updated_since"):
             orders = orders.filter(received_at__gte=since)

@@ -13,7 +13,16 @@ from rest_framework.response import Response
 
 from connectors.orders.models import Order
 from frontend.api.errors import ErrorSerializer
-from frontend.api.views import ORDER_ID, ScopedView, page_body, read_choice, read_moment, read_page
+from frontend.api.views import (
+    AFTER,
+    LIMIT,
+    ORDER_ID,
+    ScopedView,
+    page_body,
+    read_choice,
+    read_moment,
+    read_page,
+)
 from rules_engine.scoring.bands import Band
 from rules_engine.scoring.models import Score, ScoreChange
 
@@ -136,12 +145,12 @@ class ScoreList(ScopedView):
         ),
         parameters=[
             OpenApiParameter("band", str, enum=BANDS, description="级别"),
-            OpenApiParameter("cause", str, description="归因，完全相同"),
+            OpenApiParameter("cause", str, description="归因，完全相同；留空为没有归因的"),
             OpenApiParameter(
                 "changed_since", OpenApiTypes.DATETIME, description="此时刻及以后变化（带时区）"
             ),
-            OpenApiParameter("limit", int, description="每页 1–500，默认 100"),
-            OpenApiParameter("after", str, description="上一页的 next"),
+            LIMIT,
+            AFTER,
         ],
         responses={200: CurrentPageSerializer, **_ERRORS},
     )
@@ -151,7 +160,7 @@ class ScoreList(ScopedView):
         rows = ScoreChange.objects.filter(until__isnull=True).select_related("order", "version")
         if band := read_choice(params, "band", BANDS):
             rows = rows.filter(band=band)
-        if params.get("cause"):
+        if "cause" in params:
             rows = rows.filter(cause=params["cause"])
         if since := read_moment(params, "changed_since"):
             rows = rows.filter(at__gte=since)

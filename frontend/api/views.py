@@ -23,15 +23,21 @@ from rest_framework.views import APIView
 from config.errors import BadInput, gettext_noop
 from config.tenancy.scope import for_environment
 
-# Path parameters in the description of the API.
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 500
+# Parameters several views share, as OpenAPI describes them.
 ORDER_ID = OpenApiParameter(
     "public_id", str, OpenApiParameter.PATH, description="订单的 id，见订单列表"
 )
 RULE_SET_ID = OpenApiParameter(
     "public_id", str, OpenApiParameter.PATH, description="规则集的 id，见规则集列表"
 )
-DEFAULT_LIMIT = 100
-MAX_LIMIT = 500
+LIMIT = OpenApiParameter(
+    "limit",
+    {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    description="每页 1–500，默认 100",
+)
+AFTER = OpenApiParameter("after", str, description="上一页的 next")
 
 
 class ScopedView(APIView):
@@ -80,10 +86,11 @@ class NothingHere(ScopedView):
 
 
 def read_choice(params: Mapping[str, str], name: str, choices: Iterable[str]) -> str:
-    """A parameter that is one of the choices, or empty; raises BadInput listing them."""
-    value = params.get(name, "")
-    known = list(choices)
-    if value and value not in known:
+    """A parameter that is one of the choices, empty when not given; raises BadInput."""
+    if name not in params:
+        return ""
+    value, known = params[name], list(choices)
+    if value not in known:
         raise BadInput(
             gettext_noop("参数 %(name)s 不能是「%(value)s」，可选：%(known)s"),
             code="bad_parameter",
@@ -95,10 +102,13 @@ def read_choice(params: Mapping[str, str], name: str, choices: Iterable[str]) ->
 
 
 def read_moment(params: Mapping[str, str], name: str) -> datetime | None:
-    """A parameter that is a moment with its zone, or None; raises BadInput."""
-    value = params.get(name, "")
-    if not value:
+    """A parameter that is a moment with its zone, None when not given; raises BadInput.
+
+    An empty one is refused: a program whose variable was empty would fetch everything.
+    """
+    if name not in params:
         return None
+    value = params[name]
     try:
         # In a query string an unescaped "+08:00" arrives as " 08:00".
         moment = parse_datetime(value.replace(" ", "+") if "T" in value else value)

@@ -226,6 +226,7 @@ def test_filters_narrow_the_list(api: Client, world: World) -> None:
     assert numbers(cause="支付回调") == []
     assert numbers(order_no="H1") == ["H1"]
     assert numbers(order_no="%") == []
+    assert numbers(order_no="") == []  # an empty variable does not fetch everything
     assert numbers(updated_since=NOW.isoformat()) == ["R1", "H1", "D1"]
     assert numbers(updated_since=(NOW + timedelta(seconds=1)).isoformat()) == []
     assert numbers(updated_since="2026-11-11T06:32:00Z") == ["R1", "H1", "D1"]
@@ -237,6 +238,8 @@ def test_filters_narrow_the_list(api: Client, world: World) -> None:
         ("/api/v1/orders/", {"channel": "taobao"}, "channel"),
         ("/api/v1/orders/", {"stage": "paid"}, "stage"),
         ("/api/v1/orders/", {"band": "black"}, "band"),
+        ("/api/v1/orders/", {"band": ""}, "band"),
+        ("/api/v1/orders/", {"updated_since": ""}, "updated_since"),
         ("/api/v1/orders/", {"updated_since": "yesterday"}, "updated_since"),
         ("/api/v1/orders/", {"updated_since": "2026-11-11T00:00:00"}, "updated_since"),
         ("/api/v1/orders/", {"updated_since": "2026-13-45T99:00:00Z"}, "updated_since"),
