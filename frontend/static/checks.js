@@ -228,18 +228,20 @@
     });
     window.addEventListener("beforeunload", (event) => { if (hasFailed) event.preventDefault(); });
   }
-  // The answer repainted the findings: mark their places.
+  // Points that the server changed (rebalancing) belong into the fields, and at once: a save that
+  // waits in the queue reads them as soon as this answer is through.
+  document.body.addEventListener("htmx:oobAfterSwap", () => {
+    const points = document.querySelector("#check-points[data-sync]");
+    if (!points) return;
+    delete points.dataset.sync;
+    for (const mark of points.querySelectorAll("[data-value-of]")) {
+      const field = form.elements[mark.dataset.valueOf];
+      if (field && document.activeElement !== field) field.value = mark.dataset.value;
+    }
+  });
+  // The answer brought new findings: mark their places.
   document.body.addEventListener("htmx:afterSettle", () => {
     paint();
-    // Points that the server changed (rebalancing) belong into the fields.
-    const points = document.querySelector("#check-points[data-sync]");
-    if (points) {
-      delete points.dataset.sync;
-      for (const mark of points.querySelectorAll("[data-value-of]")) {
-        const field = form.elements[mark.dataset.valueOf];
-        if (field && document.activeElement !== field) field.value = mark.dataset.value;
-      }
-    }
     const panel = document.getElementById("check-results");
     const list = document.getElementById("check-findings");
     if (panel && list) panel.classList.toggle("stale", list.dataset.valid !== "1");

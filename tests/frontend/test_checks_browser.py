@@ -134,6 +134,25 @@ def test_the_last_keystrokes_are_part_of_what_is_submitted(desk: Any) -> None:
     assert stored(desk.world)["name"] == "省份已填"
 
 
+def test_a_save_that_waits_behind_the_rebalancing_does_not_undo_it(desk: Any) -> None:
+    desk.get_by_test_id("formula").click()
+    desk.keyboard.insert_text("非(是空(省))")
+    desk.get_by_test_id("balance").wait_for()
+    desk.evaluate(
+        "() => { const n = document.getElementById('name'); n.value = '省份';"
+        " n.dispatchEvent(new Event('input', {bubbles: true}));"
+        " document.querySelector('[data-testid=balance]').click(); }"
+    )
+
+    desk.get_by_test_id("sum").get_by_text("合计 100 分").wait_for()
+    desk.wait_for_timeout(1500)
+    assert "合计 100 分" in desk.get_by_test_id("sum").inner_text()
+    with for_environment(desk.world.production):
+        version = Version.objects.get(state=State.DRAFT)
+        assert drafts.sum_points(version.content) == 100
+        assert drafts.list_dimensions(version.content)[-1]["name"] == "省份"
+
+
 def test_leaving_at_once_loses_nothing(desk: Any) -> None:
     desk.get_by_test_id("formula").click()
     desk.keyboard.insert_text("真")
