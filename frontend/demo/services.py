@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
+from django.utils import timezone
 
 from config.errors import WrongState
 from config.tenancy.models import Environment, Role, User
@@ -25,12 +27,12 @@ from rules_engine.presets import install
 from rules_engine.scoring.models import ScoreChange
 from rules_engine.scoring.services import list_due_order_ids, score_orders
 from workflows.causes import classify
+from workflows.patrol.runs import Lease, hold_lease
 from workflows.rollup.services import take_snapshot
 
 MAPPING = Path(__file__).with_name("mapping.yaml")
-# The moments the history is imported at, so that the chart of the day has a past: hours before now.
-HISTORY_STEPS = (5, 1)
 CHUNK = 2000
+STEP_PATIENCE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -42,32 +44,59 @@ class Place:
     seed: int
     scale: float
     preset: str
+    # Moments its past is imported and scored at, so that the day's chart has one: hours ago.
+    history: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.division}/{self.kind}"
 
 
 PLACES: tuple[Place, ...] = (
-    Place("女装", "production", SEED, 1.0, "promo"),
+    Place("女装", "production", SEED, 1.0, "promo", history=(5, 1)),
     Place("童装", "production", SEED + 1, 0.08, "promo"),
     Place("女装", "staging", SEED + 2, 0.02, "promo"),
     Place("童装", "staging", SEED + 3, 0.02, "five_dimensions"),
 )
 
 
-class State:
-    """What the demo remembers between starts: when it began and up to when it has been fed."""
+class Memory:
+    """What the demo remembers between starts: when its day began, up to when each place was fed."""
 
-    def __init__(self) -> None:
-        self.path = settings.DATA_DIR / "demo" / "state.json"
+    def __init__(self, path: Path, started_at: datetime, fed: dict[str, str]) -> None:
+        self.path, self.started_at, self.fed = path, started_at, fed
 
-    def read(self) -> dict[str, str]:
-        """The stored state; empty before the first seeding."""
-        return json.loads(self.path.read_text()) if self.path.exists() else {}
+    @classmethod
+    def load(cls, *, default_start: datetime) -> Memory:
+        """Read it, or begin a day now."""
+        path = settings.DATA_DIR / "demo" / "state.json"
+        if path.exists():
+            stored = json.loads(path.read_text())
+            return cls(path, datetime.fromisoformat(stored["started_at"]), stored["fed"])
+        memory = cls(path, default_start.replace(microsecond=0), {})
+        memory._save()
+        return memory
 
-    def write(self, state: dict[str, str]) -> None:
-        """Replace the state in one step."""
+    def _save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_suffix(".new")
-        fresh.write_text(json.dumps(state))
+        fresh.write_text(json.dumps({"started_at": self.started_at.isoformat(), "fed": self.fed}))
         fresh.replace(self.path)
+
+    def fed_until(self, place: Place) -> datetime | None:
+        """Up to when a place's exports have been imported; None before the first."""
+        fed = self.fed.get(place.name)
+        return datetime.fromisoformat(fed) if fed else None
+
+    def record_fed(self, place: Place, until: datetime) -> None:
+        """Remember an import (after it: repeating one changes nothing)."""
+        self.fed[place.name] = until.isoformat()
+        self._save()
+
+    def is_seeded(self, place: Place) -> bool:
+        """Whether a place's day has been imported up to its start."""
+        fed = self.fed_until(place)
+        return fed is not None and fed >= self.started_at
 
 
 @contextmanager
@@ -155,7 +184,10 @@ def _people(division: str) -> dict[str, User]:
 
 
 def seed(*, now: datetime, say: Callable[[str], None]) -> None:
-    """Fill an empty installation; a seeded one is left alone (its people are made sure of)."""
+    """Fill an empty installation; go on where an earlier seeding was cut short.
+
+    A filled one is left alone, except that its people, robots and shifts are made sure of.
+    """
     environments = create_accounts(read_password())
     for place in PLACES:  # also on a later start: the port may have changed
         install_notifications(
@@ -164,38 +196,57 @@ def seed(*, now: datetime, say: Callable[[str], None]) -> None:
             people=_people(place.division),
             now=now,
         )
-    state = State()
-    known = state.read()
-    if known.get("seeded"):
-        return
-    started_at = now.replace(microsecond=0)
-    if "started_at" in known:  # an earlier seeding was cut short: the same day goes on
-        started_at = datetime.fromisoformat(known["started_at"])
-    state.write({"started_at": started_at.isoformat()})
+    memory = Memory.load(default_start=now)
     for place in PLACES:
-        environment = environments[place.division, place.kind]
-        with for_environment(environment), suppress(WrongState):  # a seeding that was cut short
-            install(place.preset, started_at)
-        say(f"{environment}：正在导入一个大促日的订单…")
-        world = World(seed=place.seed, started_at=started_at, scale=place.scale)
-        since: datetime | None = None
-        for hours in (*HISTORY_STEPS, 0):
-            until = started_at - timedelta(hours=hours)
+        if not memory.is_seeded(place):
+            environment = environments[place.division, place.kind]
+            say(f"{environment}：正在导入一个大促日的订单…")
+            seed_place(place, environment, memory)
+
+
+def seed_place(place: Place, environment: Environment, memory: Memory) -> None:
+    """Import and score one environment's day in steps, alone: the patrol waits its turn."""
+    world = World(seed=place.seed, started_at=memory.started_at, scale=place.scale)
+    with for_environment(environment), suppress(WrongState):  # a seeding that was cut short
+        install(place.preset, memory.started_at)
+    with _alone(environment) as lease:
+        for hours in (*place.history, 0):
+            until = memory.started_at - timedelta(hours=hours)
+            since = memory.fed_until(place)
+            if since is not None and until <= since:
+                continue
+            _stay_alone(environment, lease)
             import_slice(environment, world, since=since, until=until, is_history=True)
+            _stay_alone(environment, lease)
             score_history(environment, now=until)
-            since = until
-    state.write(
-        {"started_at": started_at.isoformat(), "fed_until": started_at.isoformat(), "seeded": "1"}
-    )
+            memory.record_fed(place, until)
 
 
-def worlds(started_at: datetime) -> list[tuple[Environment, World]]:
+@contextmanager
+def _alone(environment: Environment) -> Iterator[Lease]:
+    """Hold the environment's patrol lease, waiting for whoever has it."""
+    while True:
+        with hold_lease(environment, now=timezone.now()) as lease:
+            if lease is not None:
+                yield lease
+                return
+        time.sleep(1)
+
+
+def _stay_alone(environment: Environment, lease: Lease) -> None:
+    """Renew the lease for a step, which may take longer than a chunk of the patrol."""
+    with for_environment(environment):
+        lease.renew(timezone.now() + STEP_PATIENCE)
+
+
+def list_worlds(memory: Memory) -> list[tuple[Place, Environment, World]]:
     """The environments of the demo with their days, for the feed."""
     environments = create_accounts(read_password())
     return [
         (
+            p,
             environments[p.division, p.kind],
-            World(seed=p.seed, started_at=started_at, scale=p.scale),
+            World(seed=p.seed, started_at=memory.started_at, scale=p.scale),
         )
         for p in PLACES
     ]

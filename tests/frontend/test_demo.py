@@ -17,6 +17,7 @@ from frontend.demo.world import SEED, World
 from rules_engine.presets import install
 from rules_engine.scoring.models import Score
 from workflows.interventions.models import Alert, Hold, OnCall, Robot
+from workflows.patrol.services import patrol_environment
 
 NOW = datetime(2025, 11, 11, 6, 32, tzinfo=UTC)
 SCALE = 0.03
@@ -84,3 +85,52 @@ def test_a_new_port_gets_a_new_robot_and_ends_the_old_one(environments, settings
         active = Robot.objects.get(is_active=True)
         assert str(robot_port()) in active.name
         assert Robot.objects.count() == 2
+
+
+@pytest.mark.slow
+def test_a_seeding_that_was_cut_short_goes_on_where_it_was(environments, monkeypatch):
+    place = services.Place("女装", "production", SEED, SCALE, "promo", history=(3,))
+    monkeypatch.setattr(services, "PLACES", (place,))
+    real, calls = services.score_history, []
+
+    def dying(environment, *, now):
+        calls.append(now)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        real(environment, now=now)
+
+    monkeypatch.setattr(services, "score_history", dying)
+    with pytest.raises(KeyboardInterrupt):
+        services.seed(now=NOW, say=lambda _: None)
+    assert not services.Memory.load(default_start=NOW).is_seeded(place)
+    services.seed(now=NOW + timedelta(minutes=10), say=lambda _: None)
+
+    memory = services.Memory.load(default_start=NOW)
+    assert memory.started_at == NOW
+    assert memory.is_seeded(place)
+    world = World(seed=SEED, started_at=NOW, scale=SCALE)
+    with for_environment(environments["女装", "production"], write=False):
+        found = set(Score.objects.exclude(band="healthy").values_list("order__order_no", flat=True))
+        assert found == {number for number, _cause, _since in world.truth()}
+    count = len(calls)
+    services.seed(now=NOW + timedelta(minutes=20), say=lambda _: None)
+    assert len(calls) == count
+
+
+@pytest.mark.slow
+def test_what_the_feed_brings_is_live_and_a_lost_callback_turns_red(environments):
+    environment = environments["女装", "production"]
+    world = World(seed=SEED, started_at=NOW, scale=0.01)
+    with for_environment(environment):
+        install("promo", NOW)
+    services.import_slice(environment, world, since=None, until=NOW, is_history=True)
+    patrol_environment(environment, now=NOW)
+    later = NOW + timedelta(minutes=2)
+    services.import_slice(environment, world, since=NOW, until=later, is_history=False)
+    patrol_environment(environment, now=later)
+
+    with for_environment(environment, write=False):
+        alert = Alert.objects.select_related("order").get(level="red")
+        assert alert.cause == "支付回调丢失"
+        assert not alert.order.is_history
+        assert Hold.objects.get().order == alert.order

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
-from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
-from frontend.demo.services import State, import_slice, worlds
-from workflows.patrol.tasks import score_due
+from frontend.demo.services import Memory, import_slice, list_worlds
+from workflows.patrol.queue import enqueue
 
 
 class Command(BaseCommand):
@@ -26,15 +25,15 @@ class Command(BaseCommand):
         stopped = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())
-        state = State()
-        known = state.read()
-        places = worlds(datetime.fromisoformat(known["started_at"]))
-        since = datetime.fromisoformat(known["fed_until"])
+        memory = Memory.load(default_start=timezone.now())
+        places = list_worlds(memory)
         while not stopped.is_set():
             now = timezone.now().replace(microsecond=0)
-            for environment, world in places:
+            for place, environment, world in places:
+                since = memory.fed_until(place)
+                if since is None or stopped.is_set():
+                    continue  # not seeded yet
                 import_slice(environment, world, since=since, until=now, is_history=False)
-                score_due.delay(environment.pk)
-            since = now
-            state.write(known | {"fed_until": now.isoformat()})
+                memory.record_fed(place, now)
+                enqueue("patrol.score_due", environment.pk, queue="evaluate")
             stopped.wait(options["every"])
