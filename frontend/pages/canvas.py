@@ -42,6 +42,7 @@ from frontend.wording import describe_count, describe_duration, describe_exact, 
 from workflows.canvas.drawing import (
     MAX_LABEL,
     Problem,
+    clean_shape,
     default_canvas,
     describe_changes,
     list_missing,
@@ -223,6 +224,8 @@ def _show(request: Any, canvas: Canvas, *, is_editing: bool) -> HttpResponse:
         "checksum": version.checksum if version else "",
         "figures_url": reverse("canvas_figures"),
         "save_url": reverse("canvas_save"),
+        "check_url": reverse("canvas_check"),
+        "own": _("自定义步骤"),
         "max_label": MAX_LABEL,
     }
     return render(
@@ -351,6 +354,15 @@ def canvas_save(request: Any) -> JsonResponse:
     )
 
 
+@login_required
+@require_POST
+def canvas_check(request: Any) -> JsonResponse:
+    """What keeps a drawing, sent as for saving, from being submitted; stores nothing."""
+    check_right(request.rights, WRITE_RULES)
+    clean = clean_shape(_read_body(request)["content"])
+    return JsonResponse({"problems": [_word(p) for p in list_problems(clean)]})
+
+
 def _read_body(request: Any) -> dict[str, Any]:
     """The request's JSON; raises BadInput for anything else."""
     problem = BadInput(gettext_noop("收到的画布不完整，请刷新页面后重试"), code="bad_body")
@@ -456,6 +468,7 @@ urlpatterns = [
     path("canvas/edit/", canvas_edit, name="canvas_edit"),
     path("canvas/figures/", canvas_figures, name="canvas_figures"),
     path("canvas/save/", canvas_save, name="canvas_save"),
+    path("canvas/check/", canvas_check, name="canvas_check"),
     path("canvas/<str:public_id>/submit/", canvas_submit, name="canvas_submit"),
     path("canvas/<str:public_id>/discard/", canvas_discard, name="canvas_discard"),
     path("canvas/<str:public_id>/review/", canvas_review, name="canvas_review"),

@@ -30,7 +30,7 @@
         h("rect", { className: "stripe", x: left + 6, y: top + 10, width: 4, height: HEIGHT - 20, rx: 2 }),
         h("text", { className: label.length > 8 ? "name long" : "name", x: left + 18, y: top + 25 }, label),
         h("text", { className: "mark", x: left + WIDTH - 10, y: top + 25, "text-anchor": "end" }, f ? f.mark : ""),
-        h("text", { className: "stock", x: left + 18, y: top + 46 }, f ? f.stock_line : words.own || ""),
+        h("text", { className: "stock", x: left + 18, y: top + 46 }, f ? f.stock_line : data.own),
         h("text", { className: "side", x: left + WIDTH - 10, y: top + 46, "text-anchor": "end" }, f ? f.oldest_line : ""),
         h("text", { className: "flow", x: left + 18, y: top + 64 }, f ? f.flow_line : ""),
         h("title", {}, f ? f.tip : label),
@@ -97,13 +97,19 @@
   place.classList.add(data.editing ? "edit" : "show");
 
   const point = (box, side, way) => ({ x: box.x + SIDES[side][way][0], y: box.y + SIDES[side][way][1] });
-  const sidesOf = (from, to) => {
+  // A line runs straight to the next box; when a third box stands between, it goes round below or beside.
+  const sidesOf = (from, to, others) => {
     const dx = to.x - from.x, dy = to.y - from.y;
-    if (Math.abs(dx) >= Math.abs(dy) * (WIDTH / HEIGHT) * 0.6) return dx >= 0 ? ["right", "left"] : ["left", "right"];
+    const isFlat = Math.abs(dx) >= Math.abs(dy) * (WIDTH / HEIGHT) * 0.6;
+    const isBetween = (b) => b.id !== from.id && b.id !== to.id && (isFlat
+      ? Math.abs(dy) < HEIGHT && Math.abs(b.y - (from.y + to.y) / 2) < HEIGHT && (b.x - from.x) * (b.x - to.x) < 0
+      : Math.abs(dx) < WIDTH && Math.abs(b.x - (from.x + to.x) / 2) < WIDTH && (b.y - from.y) * (b.y - to.y) < 0);
+    if (others.some(isBetween)) return isFlat ? ["bottom", "bottom"] : ["right", "right"];
+    if (isFlat) return dx >= 0 ? ["right", "left"] : ["left", "right"];
     return dy >= 0 ? ["bottom", "top"] : ["top", "bottom"];
   };
-  const lineData = (from, to) => {
-    const [leave, enter] = sidesOf(from, to);
+  const lineData = (from, to, others = lf.graphModel.nodes) => {
+    const [leave, enter] = sidesOf(from, to, others);
     return {
       type: "flow",
       sourceNodeId: from.id,
@@ -120,7 +126,7 @@
   const boxesById = new Map(data.content.nodes.map((box) => [box.id, box]));
   lf.render({
     nodes: data.content.nodes.map(boxData),
-    edges: data.content.edges.map((e) => lineData(boxesById.get(e.source), boxesById.get(e.target))),
+    edges: data.content.edges.map((e) => lineData(boxesById.get(e.source), boxesById.get(e.target), data.content.nodes)),
   });
 
   // --- looking -------------------------------------------------------------------------------
@@ -369,10 +375,12 @@
 
   const dirtyMark = one("[data-dirty]");
   const button = (name) => one(`[data-do="${name}"]`);
-  let timer = 0;
+  let timer = 0, checked = saved, checkTimer = 0;
   const sync = () => { clearTimeout(timer); timer = setTimeout(syncNow, 20); };
   const syncNow = () => {
-    isDirty = JSON.stringify(content()) !== saved;
+    const drawn = JSON.stringify(content());
+    isDirty = drawn !== saved;
+    if (drawn !== checked) { checked = drawn; check(); }
     dirtyMark.hidden = !isDirty;
     showBoxes();
     showPalette();
@@ -384,7 +392,7 @@
     const model = edgeModel || (edge && lf.getEdgeModelById(edge.id));
     if (model) reroute(model);
   });
-  lf.on("node:drop", ({ data: node }) => { for (const e of lf.getNodeEdges(node.id)) reroute(e); });
+  lf.on("node:drop,node:delete,node:add,node:dnd-add", rerouteAll);
   lf.on("history:change", ({ data: { undoAble, redoAble } }) => {
     button("undo").disabled = !undoAble;
     button("redo").disabled = !redoAble;
@@ -420,6 +428,32 @@
     for (const p of problems) for (const id of p.ids || []) wrong.add(id);
     for (const g of all("g[data-id]", place)) g.classList.toggle("wrong", wrong.has(g.dataset.id));
   };
+  const post = (url, body) => fetch(url, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "HX-Request": "true", "X-CSRFToken": one("[name=csrfmiddlewaretoken]", submitForm).value },
+    body: JSON.stringify(body),
+  });
+  // The server says what is wrong while one draws; the newest answer counts.
+  const check = () => {
+    clearTimeout(checkTimer);
+    checkTimer = setTimeout(async () => {
+      const asked = checked;
+      try {
+        const answer = await post(data.check_url, { content: content() });
+        if (answer.ok && asked === checked) say((await answer.json()).problems);
+      } catch { /* offline: saving will say so */ }
+    }, 300);
+  };
+  // What else the page says of the draft: the list of versions, the button that discards it.
+  const refreshAround = async () => {
+    const answer = await fetch(window.location.href);
+    if (!answer.ok) return;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const part of ["[data-discard]", "[data-testid=canvas-versions]"]) {
+      const now = one(part, fresh);
+      if (now) one(part).replaceWith(document.importNode(now, true));
+    }
+  };
   let isSaving = false;
   const save = async () => {
     if (isSaving) return false;
@@ -427,23 +461,21 @@
     button("save").disabled = true;
     const sent = content();
     try {
-      const answer = await fetch(data.save_url, {
-        method: "POST",
-        headers: { "Content-Type": "application/json", "HX-Request": "true", "X-CSRFToken": one("[name=csrfmiddlewaretoken]", submitForm).value },
-        body: JSON.stringify({ content: sent, version, checksum }),
-      });
+      const answer = await post(data.save_url, { content: sent, version, checksum });
       if (!answer.ok) {
         const text = (answer.headers.get("Content-Type") || "").startsWith("text/plain") ? await answer.text() : document.body.dataset.sayDenied;
         say([{ text, ids: [] }]);
         return false;
       }
       const done = await answer.json();
+      const isFirst = version !== done.version;
       ({ version, checksum } = done);
       saved = JSON.stringify(sent);
+      if (isFirst) refreshAround().catch(() => {}); // a saved draft stays saved without it
       submitForm.action = done.submit_url;
       one("[data-state]").textContent = words.saved.replace("%n", done.number).replace("%at", done.saved_at);
-      say(done.problems);
       syncNow();
+      say(done.problems);
       return done.problems.length === 0;
     } catch {
       say([{ text: words.failed, ids: [] }]);

@@ -207,6 +207,23 @@ def test_what_is_no_canvas_is_refused_with_a_sentence(
         assert not Version.objects.exists()
 
 
+def test_a_drawing_is_checked_without_being_saved(sign_in: SignIn, world: World) -> None:
+    content = default_canvas()
+    content["edges"] = content["edges"][1:]
+    client = sign_in("supervisor")
+
+    def check(body: Any) -> Any:
+        return client.post("/canvas/check/", json.dumps(body), content_type="application/json")
+
+    assert check(_body()).json() == {"problems": []}
+    assert [p["ids"] for p in check({"content": content}).json()["problems"]] == [["placed"]]
+    assert check({"content": {"nodes": 1}}).status_code == 400
+    denied = sign_in("agent").post("/canvas/check/", "{}", content_type="application/json")
+    assert denied.status_code == 403
+    with for_environment(world.production):
+        assert not Version.objects.exists()
+
+
 def test_two_windows_do_not_overwrite_each_other(sign_in: SignIn, world: World) -> None:
     client = sign_in("supervisor")
     first = _post(client, _body()).json()

@@ -183,9 +183,13 @@ def test_the_keyboard_does_everything_the_mouse_does(
     moved = next(n for n in _content(page)["nodes"] if n[0] == "payment")
     assert moved[2:] == [at[2], at[3] + 10]
 
+    # what is missing is said while one draws, and its box is marked
+    broken = "流程断成了 3 段"
+    expect(page.locator("[data-testid=canvas-problems] li")).to_contain_text([broken])
     page.keyboard.press("Control+s")
     expect(page.locator("[data-state]")).to_contain_text("已保存")
-    # what is missing is said, and its box is marked
+    expect(page.locator("[data-testid=canvas-versions]")).to_contain_text("v1")
+    expect(page.locator("[data-testid=canvas-discard]")).to_be_visible()
     expect(page.locator("[data-testid=canvas-problems] li")).to_have_text(
         ["流程断成了 3 段，分别从「买家下单」、「支付回调」、「发货回传」开始，请用连线接起来"]
     )
@@ -295,6 +299,53 @@ def test_the_canvas_of_another_environment_is_not_there(
     assert answer.status == 404
 
 
+def test_a_line_goes_round_a_box_that_stands_between(
+    page: Page, live_server: Any, world: World
+) -> None:
+    _sign_in(page, live_server.url, "supervisor")
+    _open(page, live_server.url)
+
+    page.select_option("tr[data-id=placed] select", label="支付回调")
+    page.wait_for_timeout(150)
+
+    points = page.evaluate(
+        """() => hedaoCanvas.graphModel.edges
+            .find(e => e.sourceNodeId === 'placed' && e.targetNodeId === 'callback').points"""
+    )
+    bottom = page.evaluate("hedaoCanvas.getNodeModelById('payment').y + 38")
+    heights = [float(pair.split(",")[1]) for pair in points.split()]
+    assert max(heights) > bottom
+
+
+def _move_finger(page: Page, begin: tuple[float, float], dx: float, dy: float) -> None:
+    touch = page.context.new_cdp_session(page)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [_finger(begin)]})
+    for step in range(1, 6):
+        at = (begin[0] + dx * step / 5, begin[1] + dy * step / 5)
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [_finger(at)]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(200)
+
+
+@pytest.mark.browser_context_args(
+    viewport={"width": 1024, "height": 768}, is_mobile=True, has_touch=True
+)
+def test_a_finger_moves_a_box_and_saves(page: Page, live_server: Any, world: World) -> None:
+    _sign_in(page, live_server.url, "supervisor")
+    _open(page, live_server.url)
+    page.locator("#canvas").scroll_into_view_if_needed()
+    before = {n[0]: n[2:] for n in _content(page)["nodes"]}
+
+    _move_finger(page, _middle(page, "payment"), 30, 40)
+    _save(page)
+
+    after = {n[0]: n[2:] for n in _content(page)["nodes"]}
+    assert after["payment"][1] > before["payment"][1]
+    assert {k: v for k, v in after.items() if k != "payment"} == {
+        k: v for k, v in before.items() if k != "payment"
+    }
+
+
 @pytest.mark.browser_context_args(
     viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True
 )
@@ -317,15 +368,7 @@ def test_a_phone_shows_the_table_first_and_pans_the_drawing(
     assert drawing is not None
     at = (drawing["x"] + 300, drawing["y"] + 200)
     before = _middle(page, "callback")
-    touch = page.context.new_cdp_session(page)
-    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [_finger(at)]})
-    for step in range(1, 6):
-        moved = (at[0] - 12 * step, at[1] - 10 * step)
-        touch.send(
-            "Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [_finger(moved)]}
-        )
-    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    page.wait_for_timeout(200)
+    _move_finger(page, at, -60, -50)
     after = _middle(page, "callback")
 
     assert before[0] - after[0] > 20
