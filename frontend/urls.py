@@ -7,7 +7,20 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from frontend.api import urls as api_urls
-from frontend.pages import canvas, checks, files, home, login, nodes, orders, reviews, rollup
+from frontend.pages import (
+    api_access,
+    canvas,
+    checks,
+    files,
+    holds,
+    home,
+    login,
+    nodes,
+    orders,
+    reviews,
+    robot_ledger,
+    rollup,
+)
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
@@ -20,6 +33,8 @@ urlpatterns = [
     *login.urlpatterns,
     *home.urlpatterns,
     *orders.urlpatterns,
+    *holds.urlpatterns,
+    *robot_ledger.urlpatterns,
     *nodes.urlpatterns,
     *rollup.urlpatterns,
     *canvas.urlpatterns,
@@ -27,6 +42,7 @@ urlpatterns = [
     *reviews.urlpatterns,
     *files.urlpatterns,
     # one line per page module
+    *api_access.urlpatterns,
     *api_urls.urlpatterns,
     path("admin/", admin.site.urls),
 ]

@@ -221,14 +221,14 @@ def release_hold(hold: Hold, *, actor: User, reason: str, now: datetime) -> Hold
     """
     reason = reason.strip()[:REASON_LENGTH]
     if not reason:
-        raise BadInput(gettext_noop("请写明释放的理由，便于事后追溯"), code="reason_missing")
+        raise BadInput(gettext_noop("请写明解除的理由，便于事后追溯"), code="reason_missing")
     with transaction.atomic():
         row: Hold = (
             Hold.objects.select_for_update(of=("self",)).select_related("order").get(pk=hold.pk)
         )
         if row.released_at is not None:
             raise WrongState(
-                gettext_noop("订单 %(order_no)s 的挂起已经释放，不用重复操作"),
+                gettext_noop("订单 %(order_no)s 的挂起已经解除，不用重复操作"),
                 order_no=row.order.order_no,
             )
         row.released_at, row.released_by = now, actor

@@ -58,7 +58,7 @@ class Alert(EnvironmentModel):
         HELD = "held", _("已挂起")
         WAITING = "waiting", _("等人确认挂起")
         DECLINED = "declined", _("人工决定不挂起")
-        RELEASED = "released", _("人工已释放")
+        RELEASED = "released", _("人工已解除")
         FAILED = "failed", _("挂起失败")
 
     class CloseReason(models.TextChoices):
@@ -109,9 +109,9 @@ class Hold(EnvironmentModel):
         PUSH = "push", _("本系统不再下发")
 
     class ReleaseKind(models.TextChoices):
-        PERSON = "person", _("人工释放")
-        RECOVERED = "recovered", _("已恢复，自动释放")
-        OVER = "over", _("订单已结束，自动释放")
+        PERSON = "person", _("人工解除")
+        RECOVERED = "recovered", _("已恢复，自动解除")
+        OVER = "over", _("订单已结束，自动解除")
 
     public_id = models.CharField(max_length=24, unique=True, default=new_public_id, editable=False)
     order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="holds")
@@ -126,12 +126,12 @@ class Hold(EnvironmentModel):
     )
     cause = models.CharField(_("原因"), max_length=40, blank=True)
     reach = models.CharField(_("范围"), max_length=10, choices=Reach)
-    released_at = models.DateTimeField(_("释放时间"), null=True)
+    released_at = models.DateTimeField(_("解除时间"), null=True)
     released_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     release_kind = models.CharField(max_length=10, choices=ReleaseKind, blank=True)
-    release_reason = models.CharField(_("释放原因"), max_length=200, blank=True)
+    release_reason = models.CharField(_("解除原因"), max_length=200, blank=True)
 
     class Meta(EnvironmentModel.Meta):
         verbose_name = _("挂起")
@@ -411,7 +411,6 @@ class Delivery(EnvironmentModel):
     merged_into = models.ForeignKey(
         "self", null=True, on_delete=models.PROTECT, related_name="merged"
     )
-    read_at = models.DateTimeField(_("已读"), null=True)
 
     class Meta(EnvironmentModel.Meta):
         verbose_name = _("发送记录")
@@ -536,7 +535,7 @@ class PatrolRun(EnvironmentModel):
     opened = models.PositiveIntegerField(_("新告警"), default=0)
     closed = models.PositiveIntegerField(_("结束告警"), default=0)
     held = models.PositiveIntegerField(_("新挂起"), default=0)
-    released = models.PositiveIntegerField(_("自动释放"), default=0)
+    released = models.PositiveIntegerField(_("自动解除"), default=0)
     note = models.CharField(max_length=200, blank=True)
 
     class Meta(EnvironmentModel.Meta):

@@ -270,6 +270,11 @@ def wake_scoring(environment: Environment) -> None:
     transaction.on_commit(lambda: enqueue("patrol.score_due", environment.pk, queue="evaluate"))
 
 
+def wake_delivery(environment: Environment) -> None:
+    """Have what is due sent at once: after a person decided to send something."""
+    transaction.on_commit(lambda: enqueue("patrol.deliver", environment.pk, queue="notify"))
+
+
 # --- one order, by hand ---------------------------------------------------------------------------
 
 
