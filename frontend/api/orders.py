@@ -258,7 +258,9 @@ class OrderList(ScopedView):
             OpenApiParameter("channel", str, enum=Channel.values, description="渠道"),
             OpenApiParameter("stage", str, enum=[s.value for s in Stage], description="阶段"),
             OpenApiParameter("band", str, enum=BANDS, description="级别"),
-            OpenApiParameter("cause", str, description="归因，完全相同，如 支付回调丢失；留空为没有归因的"),
+            OpenApiParameter(
+                "cause", str, description="归因，完全相同，如 支付回调丢失；留空为没有归因的"
+            ),
             OpenApiParameter(
                 "updated_since", OpenApiTypes.DATETIME, description="此时刻及以后收到（带时区）"
             ),
