@@ -24,6 +24,7 @@ from rules_engine.formula import (
     ValueType,
     sentence,
 )
+from rules_engine.formula.tree import Invoke, Node
 
 _PLACE = re.compile(r"^第 \d+ 行第 \d+ 列：")
 _BARE = re.compile(
@@ -79,6 +80,40 @@ def _remark(finding: Finding, text: str) -> Remark:
         refuses=finding.refuses,
         fix=finding.fix,
     )
+
+
+# --- lines ------------------------------------------------------------------------------------
+
+_ONE_LINE = 40  # a part that is shorter stays on one line
+
+
+def lay_out(checked: Checked) -> str:
+    """The formula on several lines: the first argument beside its function, the others below it.
+
+    Only blanks between the parts change; marks, names and comments stay as typed.
+    """
+    return _lay_out(checked.require_tree(), checked.text, 0) if checked.is_valid else checked.text
+
+
+def _lay_out(tree: Node, text: str, indent: int) -> str:
+    before, after = text[: tree.start].strip(), text[tree.end :].strip()
+    return before + _lay_out_node(tree, text, indent) + after
+
+
+def _lay_out_node(node: Node, text: str, indent: int) -> str:
+    typed = text[node.start : node.end]
+    if not isinstance(node, Invoke) or len(node.args) < 2 or len(typed) <= _ONE_LINE:
+        return typed
+    pieces, position, step = [], node.start, indent + 2
+    for number, part in enumerate(node.args):
+        gap = text[position : part.start].strip()
+        pieces.append(gap if number == 0 else f"{gap}\n{' ' * step}")
+        if number and gap.endswith(("(", "（")):  # a bracket around the part belongs to it
+            bare = gap.rstrip("(（ ")
+            pieces[-1] = f"{bare.rstrip()}\n{' ' * step}{gap[len(bare) :].strip()}"
+        pieces.append(_lay_out_node(part, text, step))
+        position = part.end
+    return "".join(pieces) + text[position : node.end].strip()
 
 
 # --- the names on the left --------------------------------------------------------------------

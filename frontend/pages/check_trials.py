@@ -27,6 +27,7 @@ from frontend.pages.check_formula import (
     describe_formula,
     describe_value,
     group_names,
+    lay_out,
 )
 from frontend.wording import RESULT_LOOKS, describe_band, describe_outcome, describe_score
 from rules_engine.facts.catalog import SOURCE_LABELS
@@ -109,6 +110,11 @@ def look_at(formula: str, kind: str) -> Looked:
     return describe_formula(checked)
 
 
+def lay_out_formula(formula: str) -> str:
+    """The formula on several lines; as it is while it has errors."""
+    return lay_out(check(formula, get_names()))
+
+
 def list_name_groups() -> list[NameGroup]:
     """Every name a formula may use here, grouped for the list beside it."""
     return group_names(list_fields())
@@ -172,7 +178,8 @@ def dimension_of_template(name: str) -> dict[str, Any]:
     found = drafts.find_dimension(whole_template(preset), key)
     if found is None:
         raise BadInput(gettext_noop("没有这个模板，请重新选择"))
-    return dict(found)
+    checked = check(found["formula"], get_names(), kind=found.get("kind", "judgement"))
+    return {**found, "formula": lay_out(checked)}
 
 
 def whole_template(key: str) -> dict[str, Any]:
@@ -573,6 +580,16 @@ def _describe_whole(group: dict[str, Any], change: Change, compare: Compare, nam
 def _read_back(formula: str, names: Names) -> str:
     checked = check(formula, names)
     return sentence(checked) if checked.is_valid else ""
+
+
+def count_waiting(version: Version) -> int:
+    """Open orders whose score was not made by this version yet (one query)."""
+    return Order.objects.filter(is_open=True).exclude(score__version_id=version.pk).count()
+
+
+def name_preset(key: str) -> str:
+    """The name of a shipped set; the key of one that is no longer shipped."""
+    return next((_(p.name) for p in list_presets() if p.key == key), key)
 
 
 # --- the list ---------------------------------------------------------------------------------

@@ -245,6 +245,7 @@ def _list_context(request: Any) -> dict[str, Any]:
     return {
         "now": now,
         "published": published,
+        "waiting": trials.count_waiting(published) if published else 0,
         "rows": rows,
         "total": drafts.sum_points(content),
         "lines": list_lines(content),
@@ -274,7 +275,8 @@ def describe_origin(version: Version) -> str:
         "import": _("导入自 %(what)s"),
         "preset": _("预置模板 %(what)s"),
     }
-    return words[kind] % {"what": rest} if kind in words else version.origin
+    what = trials.name_preset(rest) if kind == "preset" else rest
+    return words[kind] % {"what": what} if kind in words else version.origin
 
 
 def last_changes(history: list[Version]) -> dict[str, Version]:
@@ -525,6 +527,24 @@ def check_balance(request: Any, version_id: str, key: str) -> HttpResponse:
 
 @page(WRITE_RULES)
 @require_POST
+def check_layout(request: Any, version_id: str, key: str) -> HttpResponse:
+    """Save the page with its formula on several lines."""
+    version = get_version(version_id)
+    check_editable(version, request)
+    content = read_content(request.POST, version.content, key)
+    dimension = drafts.find_dimension(content, key) or {}
+    formula = trials.lay_out_formula(str(dimension.get("formula") or ""))
+    version = _store(
+        request, version, drafts.put_dimension(content, {**dimension, "formula": formula})
+    )
+    if not request.htmx:
+        return redirect("check_edit", version.public_id, key)
+    context = _status_context(request, version, key) | {"oob": True, "laid_out": True}
+    return render(request, "checks/_saved_answer.html", context)
+
+
+@page(WRITE_RULES)
+@require_POST
 def check_remove(request: Any, version_id: str, key: str) -> HttpResponse:
     """Take one dimension out of a draft."""
     version = get_version(version_id)
@@ -689,6 +709,7 @@ urlpatterns = [
         name="check_trace",
     ),
     path("checks/<str:version_id>/check/<str:key>/balance/", check_balance, name="check_balance"),
+    path("checks/<str:version_id>/check/<str:key>/layout/", check_layout, name="check_layout"),
     path("checks/<str:version_id>/check/<str:key>/remove/", check_remove, name="check_remove"),
     path("checks/<str:version_id>/check/<str:key>/submit/", check_submit, name="check_submit"),
     path("checks/<str:version_id>/check/<str:key>/copy/", check_copy, name="check_copy"),

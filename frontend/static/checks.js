@@ -231,6 +231,12 @@
   // Points that the server changed (rebalancing) belong into the fields, and at once: a save that
   // waits in the queue reads them as soon as this answer is through.
   document.body.addEventListener("htmx:oobAfterSwap", () => {
+    const laidOut = document.querySelector("[data-laid-out]");
+    if (laidOut) {
+      const text = laidOut.dataset.laidOut;
+      laidOut.remove();
+      if (text !== area.value) write(area, 0, area.value.length, text);
+    }
     const points = document.querySelector("#check-points[data-sync]");
     if (!points) return;
     delete points.dataset.sync;

@@ -20,7 +20,9 @@ from config.tenancy.models import Role
 from config.tenancy.scope import for_environment
 from rules_engine import presets
 from rules_engine.rules import drafts
+from rules_engine.scoring.services import list_due_order_ids, score_orders
 from tests.factories import NOW, World, make_order, make_sources
+from workflows.causes import classify
 
 pytestmark = pytest.mark.django_db
 
@@ -210,6 +212,22 @@ def test_a_formula_beyond_all_measure_is_not_kept(
     assert read(find(world, version.public_id), key)["formula"] == ""
 
 
+def test_a_wall_of_text_is_laid_out_and_saved(
+    supervisor: Client, world: World, published: Version
+) -> None:
+    version, key = start(supervisor, world)
+    layout = reverse("check_layout", args=[version.public_id, key])
+
+    answer = supervisor.post(layout, {"formula": PRESALE, "name": "预售"}, headers=HX)
+
+    laid_out = read(find(world, version.public_id), key)
+    assert laid_out["formula"].startswith("如果（预售阶段＝“”，\n  不适用（），\n  如果（")
+    assert laid_out["name"] == "预售"
+    assert "data-laid-out=" in answer.content.decode()
+    supervisor.post(layout, {"formula": "如果(  真"}, headers=HX)
+    assert read(find(world, version.public_id), key)["formula"] == "如果(  真"
+
+
 # --- points, submitting -------------------------------------------------------------------------
 
 
@@ -309,9 +327,29 @@ def test_a_template_fills_the_new_check(
     made = read(find(world, version_id), key)
     shipped = drafts.find_dimension(presets.get_preset("presale").content, "balance")
     assert shipped is not None
-    assert (made["name"], made["formula"]) == (shipped["name"], shipped["formula"])
+    assert made["name"] == shipped["name"]
+    assert "".join(made["formula"].split()) == "".join(shipped["formula"].split())
+    assert made["formula"].count("\n") > 0
     for bad in ("presale/none", "none/balance", "x"):
         assert supervisor.post(reverse("check_new"), {"template": bad}).status_code == 400
+
+
+def test_the_list_says_how_many_orders_still_wait_for_the_new_rules(
+    supervisor: Client, world: World, published: Version
+) -> None:
+    with for_environment(world.production):
+        for i in range(3):
+            make_order(paid_fen=32700 - 100 * i)
+
+    assert "还有 3 张在途订单等着按 v1 评分" in text_of(supervisor.get(reverse("check_list")))
+
+    with for_environment(world.production):
+        score_orders(list_due_order_ids(), now=NOW, why="rule", classify=classify)
+    page = supervisor.get(reverse("check_list"))
+    assert "等着按" not in text_of(page)
+    link = re.search(r'<a href="([^"]+failed=price[^"]*)">2</a>', page.content.decode())
+    assert link is not None, text_of(page)
+    assert "as_of=" in link[1]
 
 
 def test_without_rules_a_whole_template_makes_the_first_draft(
@@ -507,7 +545,7 @@ def test_a_bad_file_is_refused_with_its_places_and_makes_nothing(
 
 POSTS = (
     "check_new", "check_import", "check_change", "check_discard", "check_edit", "check_balance",
-    "check_remove", "check_submit", "check_copy",
+    "check_remove", "check_submit", "check_copy", "check_layout",
 )  # fmt: skip
 
 
