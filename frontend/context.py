@@ -33,6 +33,7 @@ class Destination:
     icon: str = ""
     count: str = ""  # a figure of the shell's newest snapshot
     needs_environment: bool = True
+    or_right: str = ""  # opens it too
 
 
 @dataclass
@@ -67,8 +68,13 @@ NAVIGATION: tuple[tuple[Any, tuple[Destination, ...]], ...] = (
             Destination(
                 "order_list", gettext_lazy("订单"), roles.VIEW_ORDERS, ("order_detail",), "orders"
             ),
-            Destination("hold_list", gettext_lazy("挂起"), roles.VIEW_ORDERS, (), "hold"),
-            Destination("robot_ledger", gettext_lazy("通知台账"), roles.VIEW_ORDERS),
+            Destination(
+                "hold_list", gettext_lazy("挂起"), roles.VIEW_ORDERS, ("alert_group",), "hold"
+            ),
+            Destination(
+                "robot_ledger", gettext_lazy("通知台账"), roles.VIEW_ORDERS, ("robot_new",)
+            ),
+            Destination("shift_list", gettext_lazy("值班"), roles.VIEW_ORDERS),
             Destination("canvas", gettext_lazy("画布"), roles.VIEW_BOARD, ("canvas_edit",)),
         ),
     ),
@@ -87,6 +93,13 @@ NAVIGATION: tuple[tuple[Any, tuple[Destination, ...]], ...] = (
     (
         gettext_lazy("系统"),
         (
+            Destination("api", gettext_lazy("接口"), roles.MANAGE_CONNECTORS),
+            Destination(
+                "address_list",
+                gettext_lazy("放行地址"),
+                roles.MANAGE_CONNECTORS,
+                or_right=roles.REVIEW_RULES,
+            ),
             Destination(
                 "admin:index", gettext_lazy("管理"), roles.MANAGE_USERS, ("admin",), "", "", False
             ),
@@ -141,7 +154,7 @@ def _may_see(request: Any, destination: Destination) -> bool:
         return False
     if destination.name == "admin:index":
         return bool(ADMIN_RIGHTS & request.rights)
-    return destination.right in request.rights
+    return bool({destination.right, destination.or_right} & request.rights)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from django.urls import path
 
 from frontend.api import urls as api_urls
 from frontend.pages import (
+    addresses,
     api_access,
     canvas,
     checks,
@@ -20,6 +21,7 @@ from frontend.pages import (
     reviews,
     robot_ledger,
     rollup,
+    shifts,
 )
 
 
@@ -35,6 +37,8 @@ urlpatterns = [
     *orders.urlpatterns,
     *holds.urlpatterns,
     *robot_ledger.urlpatterns,
+    *shifts.urlpatterns,
+    *addresses.urlpatterns,
     *nodes.urlpatterns,
     *rollup.urlpatterns,
     *canvas.urlpatterns,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import Q
 
+from config.audit.services import record
 from config.errors import BadInput, gettext_noop
 from config.secrets import encrypt
 from config.tenancy.models import Environment, Membership, Role, User
 from workflows.interventions.models import MOBILE_PURPOSE, Contact, OnCall, Topic
 
+LONGEST_SHIFT = timedelta(days=7)
 # Topic -> roles told besides whoever is on duty (requirements S25-S27).
 _ROLES: dict[str, tuple[str, ...]] = {
     Topic.YELLOW: (),
@@ -69,6 +72,33 @@ def save_contact(user: User, *, mobile: str) -> None:
     Contact.objects.update_or_create(
         user=user, defaults={"mobile_sealed": encrypt(mobile, purpose=MOBILE_PURPOSE)}
     )
+
+
+def create_shift(
+    user: User, *, starts_at: datetime, ends_at: datetime, actor: User, now: datetime
+) -> OnCall:
+    """Put a person on duty; raises BadInput for a shift that ends before it begins or is over."""
+    if not starts_at < ends_at:
+        raise BadInput(gettext_noop("结束时间应晚于开始时间"), code="bad_shift")
+    if ends_at <= now:
+        raise BadInput(gettext_noop("这一班已经结束，请检查日期"), code="bad_shift")
+    if ends_at - starts_at > LONGEST_SHIFT:
+        raise BadInput(gettext_noop("一班最长 7 天，请分开排"), code="bad_shift")
+    with transaction.atomic():
+        if OnCall.objects.filter(user=user, starts_at__lt=ends_at, ends_at__gt=starts_at).exists():
+            raise BadInput(
+                gettext_noop("%(person)s 在这段时间已经有班"), code="bad_shift", person=str(user)
+            )
+        shift: OnCall = OnCall.objects.create(user=user, starts_at=starts_at, ends_at=ends_at)
+        record(action="shift.create", subject=str(shift), actor=actor, now=now)
+    return shift
+
+
+def cancel_shift(shift: OnCall, *, actor: User, now: datetime) -> None:
+    """Take a shift off the list."""
+    with transaction.atomic():
+        record(action="shift.cancel", subject=str(shift), actor=actor, now=now)
+        OnCall.objects.filter(pk=shift.pk).delete()
 
 
 def _unique(users: Iterable[User]) -> list[User]:

@@ -10,16 +10,25 @@ from workflows.interventions.holds import (
     release_hold,
     release_holds,
 )
-from workflows.interventions.people import list_members, list_on_duty, list_recipients, save_contact
+from workflows.interventions.people import (
+    cancel_shift,
+    create_shift,
+    list_members,
+    list_on_duty,
+    list_recipients,
+    save_contact,
+)
 from workflows.interventions.robots import check_robot, create_robot, save_robot, send_test
 from workflows.interventions.sources import watch_sources
 
 __all__ = [
     "Decided",
+    "cancel_shift",
     "check_robot",
     "close_groups",
     "close_moot_brakes",
     "create_robot",
+    "create_shift",
     "decide_brake",
     "decide_interventions",
     "deliver_due",
