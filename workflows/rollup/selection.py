@@ -17,9 +17,9 @@ from django.db.models import (
     F,
     FilteredRelation,
     IntegerField,
-    Min,
     OuterRef,
     Q,
+    Subquery,
     TextField,
     Value,
     When,
@@ -121,6 +121,20 @@ def passages_at(at: datetime) -> Any:
     )
 
 
+def _standing(at: datetime, node: str, condition: Q | None = None) -> Any:
+    """Ids of orders standing at a node at T. Two index ranges instead of one OR, which has none."""
+    rows = NodePassage.objects.filter(condition or Q(), node=node, entered_at__lte=at)
+    still = rows.filter(left_at__isnull=True).values("order_id")
+    return still.union(rows.filter(left_at__gt=at).values("order_id"), all=True)
+
+
+def changes_at(at: datetime, *, is_now: bool = False) -> Any:
+    """Health intervals in force at T."""
+    if is_now:
+        return ScoreChange.objects.filter(until__isnull=True)
+    return ScoreChange.objects.filter(Q(until__isnull=True) | Q(until__gt=at), at__lte=at)
+
+
 def passages_entered(at: datetime) -> Any:
     """Passages whose order entered the node in the hour before T."""
     return NodePassage.objects.filter(
@@ -189,6 +203,7 @@ def is_aged(number: int, at: datetime) -> Q:
 
 def orders_scanned(at: datetime) -> OrderQuerySet:
     """Orders placed in the day before T, not from history, with the moment of their first score."""
+    first = ScoreChange.objects.filter(order=OuterRef("pk")).order_by("at").values("at")[:1]
     rows: OrderQuerySet = (
         Order.objects.filter(
             placed_at__gt=at - SCAN_WINDOW,
@@ -196,7 +211,7 @@ def orders_scanned(at: datetime) -> OrderQuerySet:
             first_received_at__lte=at,
             is_history=False,
         )
-        .annotate(first_scored_at=Min("score_changes__at"))
+        .annotate(first_scored_at=Subquery(first))
         .filter(first_scored_at__lte=at)
     )
     return rows
@@ -213,31 +228,21 @@ def select_orders(selection: Selection, *, at: datetime, is_now: bool = False) -
             rows = rows.filter(**{column: getattr(s, column)})
     if s.shop:
         rows = rows.filter(shop__public_id=s.shop)
-    health = Q()
-    if s.band:
-        health &= Q(health__band__in=s.band)
-    if s.cause:
-        cause = "" if s.cause == NO_CAUSE else s.cause
-        health &= Q(health__cause=cause, health__needs_intervention=True)
-    if s.needs:
-        health &= Q(health__needs_intervention=True)
-    if s.is_silent:
-        health &= Q(health__is_silent=True)
-    if s.failed:
-        rows = rows.annotate(failing_text=Cast("health__failing", TextField()))
-        health &= Q(failing_text__contains=f'"{s.failed}"')
-    if s.is_unscored:
-        health &= Q(health__id__isnull=True)
+    health = _conditions_on_health(s)
     if health:
-        rows = rows.filter(health)
-        if not s.with_closed:
-            rows = rows.filter(in_river(at))
+        changes = changes_at(at, is_now=is_now)
+        if s.failed:
+            changes = changes.annotate(failing_text=Cast("failing", TextField()))
+        rows = rows.filter(pk__in=changes.filter(health).values("order_id"))
+    if s.is_unscored:
+        rows = rows.filter(health__id__isnull=True)
+    if (health or s.is_unscored) and not s.with_closed:
+        rows = rows.filter(in_river(at))
     if s.node:
-        rows = rows.filter(pk__in=passages_at(at).filter(node=s.node).values("order_id"))
+        rows = rows.filter(pk__in=_standing(at, s.node))
     if s.overdue:
         nodes = [node for node in list_nodes() if node.code == s.overdue]
-        late = passages_at(at).filter(is_late(nodes, at))
-        rows = rows.filter(pk__in=late.values("order_id"))
+        rows = rows.filter(pk__in=_standing(at, s.overdue, is_late(nodes, at)))
     if s.entered:
         rows = rows.filter(pk__in=passages_entered(at).filter(node=s.entered).values("order_id"))
     if s.left:
@@ -259,6 +264,22 @@ def select_orders(selection: Selection, *, at: datetime, is_now: bool = False) -
         moved = changes_mended(s.mended_in, min(s.mended_in + hour, at))
         rows = rows.filter(pk__in=moved.values("order_id"))
     return rows
+
+
+def _conditions_on_health(s: Selection) -> Q:
+    """What a selection asks of the health interval (empty when nothing)."""
+    health = Q()
+    if s.band:
+        health &= Q(band__in=s.band)
+    if s.cause:
+        health &= Q(cause="" if s.cause == NO_CAUSE else s.cause, needs_intervention=True)
+    if s.needs:
+        health &= Q(needs_intervention=True)
+    if s.is_silent:
+        health &= Q(is_silent=True)
+    if s.failed:
+        health &= Q(failing_text__contains=f'"{s.failed}"')
+    return health
 
 
 def sort_by_urgency(rows: OrderQuerySet) -> OrderQuerySet:
