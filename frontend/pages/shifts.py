@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import path, reverse
+from django.urls import path
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
@@ -46,7 +46,6 @@ def shift_list(request: Any) -> HttpResponse:
     hour = timezone.localtime(now).replace(minute=0, second=0, microsecond=0)
     context = {
         "now": now,
-        "crumbs": [(_("通知台账"), reverse("robot_ledger")), (_("值班"), None)],
         "shifts": shifts,
         "gap": _find_gap(shifts, now),
         "on_duty": list_on_duty(now),
