@@ -107,7 +107,13 @@ class Order(EnvironmentModel):
     first_received_at = models.DateTimeField(_("首次收到"), editable=False)
     received_at = models.DateTimeField(_("最近收到"), editable=False)
     is_history = models.BooleanField(
-        _("历史导入"), default=False, help_text=_("历史导入的订单不告警、不挂起")
+        _("历史导入"), default=False, help_text=_("导入时的状况不告警、不挂起")
+    )
+    is_watched = models.BooleanField(
+        _("已转入看护"),
+        default=False,
+        editable=False,
+        help_text=_("历史导入的订单一旦健康过，此后的变化照常告警"),
     )
 
     objects = OrderManager()  # type: ignore[misc] # a narrower manager than the base class has

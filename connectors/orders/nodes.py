@@ -56,7 +56,13 @@ class Node:
 DEFAULT_NODES: tuple[Node, ...] = (
     Node("placed", gettext_noop("下单"), ("placed",), ("placed",), 1),
     Node("payment", gettext_noop("支付"), ("placed",), ("paid", "gateway_paid", "approved"), 60),
-    Node("callback", gettext_noop("支付回调"), ("gateway_paid", "ready", "paid"), ("oms_received",), 15),
+    Node(
+        "callback",
+        gettext_noop("支付回调"),
+        ("gateway_paid", "ready", "paid"),
+        ("oms_received",),
+        15,
+    ),
     Node("risk", gettext_noop("风控"), ("previous",), ("previous",), 30, blocker="platform_hold"),
     Node("pricing", gettext_noop("促销计价"), ("previous",), ("previous",), 5, blocker="price"),
     Node("stock", gettext_noop("库存锁定"), ("previous",), ("locked",), 10),

@@ -150,7 +150,7 @@ def receive(
     """Take in up to MAX_BATCH records of one source, in the scope in force, in one transaction.
 
     `shops` maps (channel, shop name) to shops; missing ones are made. `is_history` marks orders
-    that must never alert or hold (first import, back-fill, as-of run). Raises ValueError for a
+    whose state on arrival must not alert or hold (first import, back-fill, as-of run). Raises ValueError for a
     batch that is too large; a record is never rejected here: mappings have checked it.
     """
     if len(records) > MAX_BATCH:

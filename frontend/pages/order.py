@@ -181,7 +181,7 @@ def _list_tags(order: Order) -> list[str]:
         tags.append(_("风控：%(words)s") % {"words": order.risk_state})
     if order.is_cod:
         tags.append(_("货到付款"))
-    if order.is_history:
+    if order.is_history and not order.is_watched:
         tags.append(_("历史导入，不告警不挂起"))
     return tags
 

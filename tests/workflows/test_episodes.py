@@ -149,6 +149,19 @@ def test_an_order_that_ends_closes_its_episode(stream):
     assert stream.rows(Hold)[0].release_kind == "over"
 
 
+def test_an_imported_order_that_was_well_alerts_when_it_goes_wrong_later(stream):
+    order = stream.put(90, is_history=True, order_no="LATER")
+    stream.put(10, is_history=True, order_no="ALREADY")
+    stream.patrol()
+    assert stream.rows(Alert) == []
+
+    stream.put(40, is_history=True, order_no="LATER")
+    stream.patrol()
+
+    assert [a.order_id for a in stream.rows(Alert)] == [order.pk]
+    assert stream.held(order)
+
+
 def test_history_never_alerts_and_never_holds(stream):
     stream.put(10, is_history=True)
     stream.put(65, is_history=True)

@@ -13,6 +13,7 @@ from datetime import datetime
 from django.db.models import Max, Q
 
 from config.tenancy.models import Environment
+from connectors.orders.models import Order
 from rules_engine.scoring.bands import SEVERITY, Band, Lines, Outcome
 from rules_engine.scoring.models import Score, ScoreChange
 from workflows.interventions.groups import Subject, record_notices
@@ -76,6 +77,7 @@ def decide_interventions(
     Runs in the transaction that scored them. `uncertain` are orders of which some check could not
     be judged because its source is late: ignorance never counts as recovery.
     """
+    _watch_healthy_history(order_ids)
     alerts = {
         alert.order_id: alert
         for alert in Alert.objects.filter(order_id__in=order_ids, closed_at__isnull=True)
@@ -90,6 +92,16 @@ def decide_interventions(
     return _Acts(environment, now, alerts, rows).apply(moves)
 
 
+def _watch_healthy_history(order_ids: Sequence[int]) -> None:
+    """From now on treat imported orders that are well like any other.
+
+    What was wrong when it was imported stays silent; what goes wrong afterwards is news.
+    """
+    Order.objects.filter(
+        pk__in=order_ids, is_history=True, is_watched=False, score__band=Band.HEALTHY
+    ).update(is_watched=True)
+
+
 def _read_rows(order_ids: Sequence[int], alerts: dict[int, Alert]) -> dict[int, _Row]:
     """The orders that stand below 健康 or have an open episode, by id."""
     rows = (
@@ -98,15 +110,27 @@ def _read_rows(order_ids: Sequence[int], alerts: dict[int, Alert]) -> dict[int, 
         .filter(~Q(band=Band.HEALTHY) | Q(order_id__in=list(alerts)))
         .order_by("order_id")
         .values_list(
-            "order_id", "band", "score_hundredths", "order__is_open", "order__is_history", "cause"
+            "order_id",
+            "band",
+            "score_hundredths",
+            "order__is_open",
+            "order__is_history",
+            "order__is_watched",
+            "cause",
         )
     )
     return {
         pk: _Row(
-            Standing(band, score, alerts[pk].level if pk in alerts else "", is_open, is_history),
+            Standing(
+                band,
+                score,
+                alerts[pk].level if pk in alerts else "",
+                is_open,
+                is_history and not is_watched,
+            ),
             cause,
         )
-        for pk, band, score, is_open, is_history, cause in rows
+        for pk, band, score, is_open, is_history, is_watched, cause in rows
     }
 
 
