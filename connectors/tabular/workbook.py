@@ -15,6 +15,7 @@ from openpyxl.cell import WriteOnlyCell
 from openpyxl.styles import Alignment, Font, PatternFill
 
 from config.errors import gettext_noop
+from connectors.tabular.fields import HOLDS
 from connectors.tabular.headers import column_letter
 from connectors.tabular.models import ImportRun, QuarantineRow
 
@@ -53,7 +54,8 @@ def write_workbook(run: ImportRun, target: IO[bytes]) -> int:
     book = openpyxl.Workbook(write_only=True)
     written = 0
     rows = QuarantineRow.objects.filter(run=run, cleared_at=None)
-    for key in run.mapping["files"]:
+    specs = run.mapping["files"]  # JSON on PostgreSQL keeps no order
+    for key in sorted(specs, key=lambda k: (list(HOLDS).index(specs[k]["holds"]), k)):
         written += _write_sheet(book, key, rows.filter(file_key=key).order_by("line"))
     if not book.worksheets:
         book.create_sheet(sheet_title("empty")).append([REASON])

@@ -328,7 +328,7 @@ def test_a_batch_costs_a_fixed_number_of_queries(env):
     few, many = cost(3, "A"), cost(200, "B")
 
     assert few == many
-    assert max(many) <= 30
+    assert max(many) <= 40
 
 
 def test_open_orders_are_walked_again_with_what_is_connected_now(world):
