@@ -224,7 +224,9 @@ def add_up(weights: Sequence[Weight], verdicts: Sequence[Verdict], lines: Lines)
         total = total * FULL_SCORE / scale if scale > 0 else Decimal(FULL_SCORE)
     uncapped = _round(total)
     score = uncapped if cap is None else min(uncapped, cap)
-    return Total(score, uncapped, cap, lines.band_of(score), parts, scale if left_out else FULL_SCORE)
+    return Total(
+        score, uncapped, cap, lines.band_of(score), parts, scale if left_out else FULL_SCORE
+    )
 
 
 def judge_value(points: int, earned: float) -> Outcome:

@@ -247,6 +247,8 @@ class _Pass:
                 logger.exception("scoring failed for order %s", row["pk"])
                 scored.failed_ids.append(row["pk"])
         self._write(outcomes, scored)
+        if scored.failed_ids:  # an empty row made for the lock alone is no score
+            Score.objects.filter(order_id__in=scored.failed_ids, revision=0).delete()
 
     def _lock(self, ids: list[int]) -> None:
         """Where writers run side by side: make every score row exist, then lock them in id order."""
@@ -331,16 +333,16 @@ class _Pass:
         judgement = self.judge.judge(values, row["source_id"])
         total = judgement.total
         failing: tuple[str, ...] = ()
-        cause, is_lowered = "", total.score_hundredths < total.uncapped_hundredths
+        cause, is_capped = "", total.cap_hundredths is not None
         if total.score_hundredths < 100_00 or total.needs_person:
             failed = list_failed(self.rules, judgement)
             failing = tuple(f.key for f in failed if f.outcome != Outcome.PARTIAL)
-            if total.band is not Band.HEALTHY or is_lowered:
+            if total.band is not Band.HEALTHY or is_capped:
                 cause = self.classify(failed, row["node"])
             elif total.needs_person:
                 cause = CAUSE_INSUFFICIENT
         is_silent = self.silence.is_silent(row)
-        needs = total.band is not Band.HEALTHY or is_lowered or is_silent or total.needs_person
+        needs = total.band is not Band.HEALTHY or is_capped or is_silent or total.needs_person
         state = self._state_digest(judgement)
         return _Outcome(row, judgement, cause, failing, is_silent, needs, digest, state)
 

@@ -161,8 +161,7 @@ def judge(
     judgement = Judge(rules, feeds, values_now(now), labels_of(NAMES)).judge(values, SOURCE_ID)
     total = judgement.total
     failed = list_failed(rules, judgement)
-    lowered = total.score_hundredths < total.uncapped_hundredths
-    bad = total.band != "healthy" or lowered
+    bad = total.band != "healthy" or total.cap_hundredths is not None
     names = ("node", "node_entered_at", "is_open", "stage", "presale_phase", "balance_due_at",
              "group_state", "placed_at", "source_id", "channel")  # fmt: skip
     row = {name: getattr(order, name) for name in names}

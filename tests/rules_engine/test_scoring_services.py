@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -340,6 +341,71 @@ def test_missing_facts_of_fresh_sources_need_a_person(world: World) -> None:
     row = next(d for d in stored.dimensions if d["key"] == "price")
     assert (row["result"], row["needs_person"], row["reason"]) == ("insufficient", True, "数据不足")
     assert (scored.needs_intervention, scored.cause) == (True, "数据不足")
+
+
+def test_failed_dimension_with_a_cap_needs_a_person_even_at_a_healthy_score(world: World) -> None:
+    rules = simple("实付金额<1", points=5, cap=98)
+    rules["dimensions"].append({"key": "e", "name": "二项", "formula": "实付金额>1", "points": 95})
+    with for_environment(world.production):
+        presets.install("promo", NOW)
+        publish(rules, world, NOW)
+        keep_fresh(make_sources(), NOW)
+        order = make_order(placed_at=NOW - minutes(5))
+        (scored,) = score([order.pk])
+
+    assert (scored.score_hundredths, scored.after_band) == (9500, "healthy")
+    assert (scored.needs_intervention, scored.cause) == (True, "价格")
+
+
+def test_order_that_cannot_be_scored_leaves_no_empty_score(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fall_over(*_: Any) -> None:
+        raise ZeroDivisionError("boom")
+
+    with for_environment(world.production):
+        presets.install("promo", NOW)
+        keep_fresh(make_sources(), NOW)
+        order = make_order(placed_at=NOW - minutes(5))
+        monkeypatch.setattr(services.Judge, "judge", fall_over)
+        scored = score([order.pk])
+
+        assert (list(scored), scored.failed_ids) == ([], [order.pk])
+        assert Score.objects.count() == 0
+        assert list_due_order_ids() == [order.pk]
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_on_the_same_orders_write_one_history() -> None:
+    world = make_world()
+    with for_environment(world.production):
+        presets.install("promo", NOW)
+        keep_fresh(make_sources(), NOW)
+        ids = [make_order(placed_at=NOW - minutes(60)).pk for _ in range(30)]
+    start, errors, changed = threading.Barrier(2), [], []
+
+    def work(some: list[int]) -> None:
+        try:
+            start.wait(10)
+            with for_environment(world.production):
+                changed.extend(s.order_id for s in score(some) if s.changed)
+        except Exception as error:  # noqa: BLE001 - asserted below
+            errors.append(error)
+        finally:
+            connection.close()
+
+    workers = [threading.Thread(target=work, args=(some,)) for some in (ids, ids[::-1])]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(30)
+
+    assert errors == []
+    assert sorted(changed) == ids
+    with for_environment(world.production):
+        assert Score.objects.filter(band="red").count() == 30
+        assert ScoreChange.objects.count() == 30
 
 
 def test_late_feed_makes_a_better_band_uncertain(world: World) -> None:
