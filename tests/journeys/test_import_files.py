@@ -104,7 +104,7 @@ def test_a_messy_export_is_mapped_interrupted_resumed_and_mended(
     # The import; its worker is killed in the middle and the minute's tick sends it again.
     page.click("[data-testid=import-tried]")
     expect(page.locator("h1")).to_have_text("导入 巴西店")
-    river.wait_until(lambda: newest_run(world).done >= 1_000, seconds=120)
+    river.wait_until(lambda: count_orders(world) >= 1_000, seconds=120)
     river.kill("bulk")
     killed = newest_run(world)
     assert killed.state == ImportRun.State.RUNNING
