@@ -16,6 +16,7 @@ from config.tenancy.models import Environment
 from connectors.orders.models import Order
 from rules_engine.scoring.bands import SEVERITY, Band, Lines, Outcome
 from rules_engine.scoring.models import Score, ScoreChange
+from rules_engine.scoring.services import ScoredOrder
 from workflows.interventions.groups import Subject, record_notices
 from workflows.interventions.holds import place_holds, release_recovered
 from workflows.interventions.models import Alert, AlertGroup, Hold, Level
@@ -65,26 +66,30 @@ class _Row:
 
 
 def decide_interventions(
-    order_ids: Sequence[int],
-    *,
-    environment: Environment,
-    lines: Lines,
-    now: datetime,
-    uncertain: Collection[int] = (),
+    scored: Sequence[ScoredOrder], *, environment: Environment, lines: Lines, now: datetime
 ) -> Decided:
     """Open, raise, lower and close the episodes of orders that were just scored.
 
-    Runs in the transaction that scored them. `uncertain` are orders of which some check could not
-    be judged because its source is late: ignorance never counts as recovery.
+    Runs in the transaction that scored them. A check that could not be judged because its source
+    is late never counts as recovery: ignorance is no good news.
     """
-    _watch_healthy_history(order_ids)
+    if not scored:
+        return Decided()
+    ids = [order.order_id for order in scored]
+    below = {order.order_id for order in scored if order.after_band != Band.HEALTHY}
+    _watch_healthy_history([pk for pk in ids if pk not in below])
+    here = set(ids)
     alerts = {
         alert.order_id: alert
-        for alert in Alert.objects.filter(order_id__in=order_ids, closed_at__isnull=True)
+        for alert in Alert.objects.filter(
+            closed_at__isnull=True, order_id__gte=min(ids), order_id__lte=max(ids)
+        )
+        if alert.order_id in here
     }
-    rows = _read_rows(order_ids, alerts)
+    rows = _read_rows(below | alerts.keys(), alerts)
     moves = {pk: decide(row.standing, lines) for pk, row in rows.items()}
     moves |= _settle([pk for pk, m in moves.items() if m == Move.WAIT], rows, lines, now)
+    uncertain = {order.order_id for order in scored if order.is_uncertain}
     better = [pk for pk, m in moves.items() if m in {Move.LOWER, Move.CLOSE}]
     for pk in _list_unproven([pk for pk in better if pk in uncertain], alerts):
         if rows[pk].standing.is_open:
@@ -97,17 +102,18 @@ def _watch_healthy_history(order_ids: Sequence[int]) -> None:
 
     What was wrong when it was imported stays silent; what goes wrong afterwards is news.
     """
-    Order.objects.filter(
-        pk__in=order_ids, is_history=True, is_watched=False, score__band=Band.HEALTHY
-    ).update(is_watched=True)
+    Order.objects.filter(pk__in=order_ids, is_history=True, is_watched=False).update(
+        is_watched=True
+    )
 
 
-def _read_rows(order_ids: Sequence[int], alerts: dict[int, Alert]) -> dict[int, _Row]:
-    """The orders that stand below 健康 or have an open episode, by id."""
+def _read_rows(order_ids: Collection[int], alerts: dict[int, Alert]) -> dict[int, _Row]:
+    """How orders stand that are below 健康 or have an open episode, by id."""
+    if not order_ids:
+        return {}
     rows = (
         Score.objects.filter(order_id__in=order_ids)
         .exclude(band="")
-        .filter(~Q(band=Band.HEALTHY) | Q(order_id__in=list(alerts)))
         .order_by("order_id")
         .values_list(
             "order_id",

@@ -224,11 +224,10 @@ def score_and_decide(
         if rules is None or not scored:
             return scored, Decided()
         decided = decide_interventions(
-            [order.order_id for order in scored],
+            scored,
             environment=environment,
             lines=Lines(rules.yellow, rules.orange, rules.red),
             now=now,
-            uncertain={order.order_id for order in scored if order.is_uncertain},
         )
         _speak_later(environment, decided.groups)
     return scored, decided
