@@ -6,6 +6,7 @@ import copy
 import io
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import openpyxl
 import pytest
@@ -702,3 +703,50 @@ def test_an_import_costs_a_fixed_number_of_queries_per_batch(world, write, simpl
     small, large = cost(20, world.production), cost(400, world.other)
 
     assert small == large
+
+
+# -- time and attempts -----------------------------------------------------------------------------
+
+
+def test_an_import_that_runs_out_of_time_goes_back_into_the_queue_and_on(
+    world, write, simple_mapping, monkeypatch
+):
+    monkeypatch.setattr(services, "BATCH", 1)
+    files = {"orders": write("订单.csv", ORDERS), "lines": write("明细.csv", LINES)}
+    mapping = check_mapping(simple_mapping)
+    run = create_run(world.production, mapping=mapping, complete_until=NOW, now=NOW)
+    arguments = {"mapping": mapping, "files": files, "complete_until": NOW, "now": NOW}
+    ticks = iter([0.0, 1.0, 99.0])
+    clock = SimpleNamespace(monotonic=lambda: next(ticks))  # the module's own, nobody else's
+    monkeypatch.setattr(services, "time", clock)
+
+    run = run_import(world.production, import_run=run, budget=timedelta(seconds=10), **arguments)
+
+    assert (run.state, run.done, numbers(world.production)) == ("queued", 1, ["A1"])
+    run = run_import(world.production, import_run=run, **arguments)
+    assert (run.state, run.counts["orders_new"]) == ("done", 3)
+    assert numbers(world.production) == ["A1", "A2", "A3"]
+
+
+def test_an_import_that_keeps_breaking_is_given_up_with_a_word(world, write, simple_mapping):
+    files = {"orders": write("订单.csv", ORDERS), "lines": write("明细.csv", LINES)}
+    mapping = check_mapping(simple_mapping)
+    run = create_run(world.production, mapping=mapping, complete_until=NOW, now=NOW)
+    with for_environment(world.production):
+        ImportRun.objects.update(attempts=services.MAX_ATTEMPTS)
+
+    with pytest.raises(BadInput):
+        run_import(
+            world.production,
+            mapping=mapping,
+            files=files,
+            complete_until=NOW,
+            now=NOW,
+            import_run=run,
+        )
+
+    with for_environment(world.production):
+        run.refresh_from_db()
+        assert run.state == "failed"
+        assert "不再自动重试" in run.error
+        assert Order.objects.count() == 0
