@@ -1,0 +1,104 @@
+"""Every address tried with another division's and another tenant's ids: nothing is there.
+
+Walks the URL table itself, so that a page added tomorrow is tried as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from config.releases.services import create_draft, get_or_create_document
+from config.tenancy.models import Role
+from config.tenancy.scope import for_environment
+from connectors.orders.nodes import nodes_to_content
+from connectors.tabular.models import FileSet, ImportRun
+from rules_engine.presets import install
+from tests.factories import NOW, join, make_order, make_sources, make_user, make_world
+
+
+def _patterns(resolver: Any, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
+    for entry in resolver.url_patterns:
+        path = prefix + str(entry.pattern)
+        if isinstance(entry, URLResolver):
+            yield from _patterns(entry, path)
+        else:
+            yield path, entry
+
+
+@pytest.fixture
+def foreign(db):
+    """Ids of rows in one environment, and people who must not find them."""
+    world, stranger = make_world(), make_world("别家集团", prefix="b_")
+    with for_environment(world.production):
+        make_sources()
+        order = make_order(order_no="FOREIGN1")
+        version = install("promo", NOW)
+        document = get_or_create_document(kind="node_table", key="default", name="节点表")
+        draft = create_draft(document, content=nodes_to_content(), author=None)
+        files = FileSet.objects.create(name="别人的", created_at=NOW)
+        run = ImportRun.objects.create(name="别人的", created_at=NOW, file_set=files)
+    intruders = []
+    for tenant, division in (
+        (world.tenant, world.divisions[1]),
+        (stranger.tenant, stranger.divisions[0]),
+    ):
+        user = make_user(f"intruder-{division.pk}", tenant=tenant)
+        for role in set(Role) - {Role.HEADQUARTERS, Role.PLATFORM_ADMIN}:
+            join(user, role, division=division)  # whatever a role may open, they may
+        intruders.append(user)
+    rows = [order, version, draft, files, run]
+    return [(row.public_id, row.pk) for row in rows], intruders
+
+
+def _fill(path: str, pattern: URLPattern, public_id: str, number: int) -> str | None:
+    """The path with our foreign id in every place an id goes; None when it has no place."""
+    converters = pattern.pattern.converters
+    if not converters:
+        return None
+    for name, converter in converters.items():
+        kind = type(converter).__name__
+        is_number = kind == "IntConverter" or path.startswith("admin/")
+        value = str(number) if is_number else public_id
+        for spelled in (
+            f"<str:{name}>",
+            f"<int:{name}>",
+            f"<slug:{name}>",
+            f"<path:{name}>",
+            f"<{name}>",
+        ):
+            path = path.replace(spelled, value)
+    return "/" + path
+
+
+@pytest.mark.slow
+def test_no_address_answers_with_anything_of_another_division_or_tenant(foreign):
+    ids, intruders = foreign
+    tried = 0
+    for user in intruders:
+        client = Client()
+        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        for path, pattern in _patterns(get_resolver()):
+            if path.startswith(("api/v1/", "static/")):
+                continue  # the API takes tokens, not sessions: test_api_*.py
+            for public_id, number in ids:
+                address = _fill(path, pattern, public_id, number)
+                if address is None:
+                    continue
+                for method in ("get", "post"):
+                    answer = getattr(client, method)(address, follow=True)
+                    end = answer.redirect_chain[-1][0] if answer.redirect_chain else address
+                    is_turned_away = answer.status_code in {403, 404, 405}
+                    assert is_turned_away or end.startswith("/admin/login/"), (
+                        str(user),
+                        method,
+                        address,
+                        answer.status_code,
+                    )
+                    assert "FOREIGN1" not in answer.content.decode()
+                    tried += 1
+    assert tried > 200
