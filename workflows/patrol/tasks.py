@@ -71,12 +71,12 @@ def import_files(environment_id: int, run_id: int) -> None:
     """Import uploaded files, or go on where a dead or timed-out worker left off."""
     environment = services.get_environment(environment_id)
     run = work_off(environment, run_id, now=timezone.now(), budget=IMPORT_BUDGET)
-    if run is None or run.is_dry_run:
+    if run is None:
         return
-    if run.is_over:
-        services.wake_scoring(environment)
-    else:
+    if not run.is_over:
         enqueue("patrol.import_files", environment_id, run_id, queue="sync")
+    elif not run.is_dry_run:
+        services.wake_scoring(environment)
 
 
 def resend_imports(environment_id: int) -> None:
