@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import close_old_connections, connection
 
 from config.tenancy.models import Environment
 from connectors.orders.models import Order
@@ -152,6 +154,29 @@ class Stream:
 
     def robot_deliveries(self, **conditions: Any) -> list[Delivery]:
         return self.rows(Delivery, robot__isnull=False, **conditions)
+
+
+def side_by_side(*jobs: Callable[[], Any]) -> list[Any]:
+    """Run jobs in threads with connections of their own; returns results or errors in order."""
+    results: list[Any] = [None] * len(jobs)
+    gate = threading.Barrier(len(jobs))
+
+    def run(number: int, job: Callable[[], Any]) -> None:
+        gate.wait(timeout=10)
+        try:
+            results[number] = job()
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            results[number] = error
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(n, job)) for n, job in enumerate(jobs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    close_old_connections()
+    return results
 
 
 @pytest.fixture

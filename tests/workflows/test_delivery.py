@@ -10,7 +10,10 @@ import pytest
 from config.errors import BadInput
 from connectors.http import AddressRefused
 from connectors.shops.models import AllowedAddress
-from tests.factories import NOW, for_environment
+from connectors.simulators.robot import Robot as SimulatedRobot
+from connectors.simulators.robot import RobotServer
+from tests.factories import NOW, for_environment, make_world
+from tests.workflows.conftest import SECRET, FakeClock, Stream, side_by_side
 from workflows.interventions.delivery import claim_next, record_outcome
 from workflows.interventions.models import (
     Alert,
@@ -528,3 +531,22 @@ def test_an_overdue_order_is_called_overdue(stream):
     words = words_of(deadline_at=NOW - timedelta(hours=3))
     assert "最早一单已超时 3 小时 0 分" in words.title
     assert "已超时" in words.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_senders_at_once_stay_within_the_minute_and_send_each_message_once(tmp_path):
+    clock = FakeClock()
+    stream = Stream(make_world(), clock)
+    server = RobotServer({"river": SimulatedRobot(secret=SECRET)}, clock=clock.timestamp)
+    with server.running():
+        robot = stream.connect_robot(server)
+        flood(stream, robot, 10, "red")
+        flood(stream, robot, 20)
+        results = side_by_side(stream.deliver, stream.deliver, stream.deliver)
+
+    assert [r for r in results if isinstance(r, Exception)] == []
+    assert [e for e in server.entries if not e["accepted"]] == []
+    titles = [e["title"] for e in server.accepted]
+    assert len(titles) == len(set(titles)) <= 18
+    assert {t for t in titles if t.startswith("red")} == {f"red {n}" for n in range(10)}
+    assert stream.rows(Delivery, state="pending") == []

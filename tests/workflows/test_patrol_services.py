@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 
 import pytest
-from django.db import close_old_connections, connection
 
 from config.audit.models import AuditEntry
 from config.errors import WrongState
@@ -26,7 +24,7 @@ from connectors.systems import downstream
 from rules_engine.presets import install
 from rules_engine.scoring.models import Score, ScoreChange
 from tests.factories import NOW, for_environment, make_order, make_sources, make_world
-from tests.workflows.conftest import FakeClock, Stream
+from tests.workflows.conftest import FakeClock, Stream, side_by_side
 from workflows.interventions.models import Alert, Hold, PatrolLease, PatrolRun, Repair
 from workflows.interventions.services import release_hold
 from workflows.patrol import runs, services
@@ -338,29 +336,6 @@ def test_a_repair_pressed_twice_acts_once(stream):
 
 
 # --- side by side, on a real database -------------------------------------------------------------
-
-
-def side_by_side(*jobs):
-    """Run jobs in threads with connections of their own; returns results or errors in order."""
-    results = [None] * len(jobs)
-    gate = threading.Barrier(len(jobs))
-
-    def run(number, job):
-        gate.wait(timeout=10)
-        try:
-            results[number] = job()
-        except Exception as error:  # noqa: BLE001 - the test looks at it
-            results[number] = error
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=(n, job)) for n, job in enumerate(jobs)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    close_old_connections()
-    return results
 
 
 @pytest.mark.django_db(transaction=True)
