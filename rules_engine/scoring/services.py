@@ -209,6 +209,40 @@ class _Outcome:
     digest: str
     state_digest: str
 
+    @property
+    def is_first(self) -> bool:
+        """Whether the order had no score."""
+        return not self.row["score__revision"]
+
+    @property
+    def is_change(self) -> bool:
+        """Whether something a person can see differs from the stored score."""
+        total = self.judgement.total
+        after = (
+            total.score_hundredths,
+            str(total.band),
+            self.cause,
+            ",".join(self.failing),
+            self.needs_intervention,
+            self.is_silent,
+        )
+        return self.is_first or after != tuple(self.row[name] for name in _COMPARED)
+
+
+def _report(outcome: _Outcome) -> ScoredOrder:
+    total = outcome.judgement.total
+    return ScoredOrder(
+        order_id=outcome.row["pk"],
+        before_band=None if outcome.is_first else outcome.row["score__band"],
+        after_band=str(total.band),
+        cause=outcome.cause,
+        score_hundredths=total.score_hundredths,
+        changed=outcome.is_change,
+        is_first=outcome.is_first,
+        needs_intervention=outcome.needs_intervention,
+        is_uncertain=any(j.verdict.is_late for j in outcome.judgement.judged),
+    )
+
 
 class _Pass:
     """What all chunks of one pass share."""
@@ -234,7 +268,6 @@ class _Pass:
     # -- reading ---------------------------------------------------------------------------------
 
     def score_chunk(self, ids: list[int], scored: Scored) -> None:
-        self._lock(ids)
         rows = [
             dict(zip(_COLUMNS, row, strict=True))
             for row in Order.objects.filter(pk__in=ids).order_by("pk").values_list(*_COLUMNS)
@@ -247,27 +280,6 @@ class _Pass:
                 logger.exception("scoring failed for order %s", row["pk"])
                 scored.failed_ids.append(row["pk"])
         self._write(outcomes, scored)
-        if scored.failed_ids:  # an empty row made for the lock alone is no score
-            Score.objects.filter(order_id__in=scored.failed_ids, revision=0).delete()
-
-    def _lock(self, ids: list[int]) -> None:
-        """Where writers run side by side: make every score row exist, then lock them in id order."""
-        if not connection.features.has_select_for_update:
-            return
-        missing = Order.objects.filter(pk__in=ids, score__isnull=True).values_list("pk", flat=True)
-        upsert_rows(
-            Score,
-            columns=["order_id", *_SCORE_UPDATE],
-            rows=[(pk, *_EMPTY_SCORE) for pk in missing],
-            conflict=["order_id"],
-            update=[],
-        )
-        list(
-            Score.objects.filter(order_id__in=ids)
-            .order_by("order_id")
-            .select_for_update()
-            .values_list("pk")
-        )
 
     def _with_values(
         self, rows: Sequence[dict[str, Any]]
@@ -285,7 +297,7 @@ class _Pass:
         ]
         taken = {}
         if stale:
-            orders = list(Order.objects.filter(pk__in=stale))
+            orders = list(Order.objects.filter(pk__in=stale).order_by("pk"))
             taken = take_snapshots(orders, self.setting, now=self.now)
         for row in fresh:
             if row["pk"] in taken:
@@ -359,49 +371,17 @@ class _Pass:
     # -- writing ---------------------------------------------------------------------------------
 
     def _write(self, outcomes: Sequence[_Outcome], scored: Scored) -> None:
-        scores, changes = [], []
-        for outcome in outcomes:
-            row, total = outcome.row, outcome.judgement.total
-            is_first = not row["score__revision"]
-            after = (
-                total.score_hundredths,
-                str(total.band),
-                outcome.cause,
-                ",".join(outcome.failing),
-                outcome.needs_intervention,
-                outcome.is_silent,
-            )
-            before = tuple(row[name] for name in _COMPARED)
-            changed = is_first or before != after
-            if (
-                changed
-                or row["score__state_digest"] != outcome.state_digest
-                or row["score__revision"] != row["revision"]
-                or row["score__version_id"] != self.rules.version_id
-            ):
-                scores.append(self._score_row(outcome))
-            if changed:
-                changes.append(self._change_row(outcome, is_first))
-            scored.append(
-                ScoredOrder(
-                    order_id=row["pk"],
-                    before_band=None if is_first else row["score__band"],
-                    after_band=str(total.band),
-                    cause=outcome.cause,
-                    score_hundredths=total.score_hundredths,
-                    changed=changed,
-                    is_first=is_first,
-                    needs_intervention=outcome.needs_intervention,
-                    is_uncertain=any(j.verdict.is_late for j in outcome.judgement.judged),
-                )
-            )
+        moved = [o for o in outcomes if self._is_moved(o)]
+        lost = self._lose_races(moved)
+        moved = [o for o in moved if o.row["pk"] not in lost]
         upsert_rows(
             Score,
             columns=["order_id", *_SCORE_UPDATE],
-            rows=scores,
+            rows=[self._score_row(o) for o in moved],
             conflict=["order_id"],
             update=_SCORE_UPDATE,
         )
+        changes = [self._change_row(o) for o in moved if o.is_change]
         if changes:
             ids = [change[0] for change in changes]
             ScoreChange.objects.filter(order_id__in=ids, until__isnull=True).update(
@@ -410,6 +390,40 @@ class _Pass:
             upsert_rows(
                 ScoreChange, columns=_CHANGE_COLUMNS, rows=changes, conflict=["id"], update=[]
             )
+        scored.extend(_report(o) for o in outcomes if o.row["pk"] not in lost)
+
+    def _is_moved(self, outcome: _Outcome) -> bool:
+        """Whether there is anything to write: a change, a new reason, revision or rule version."""
+        row = outcome.row
+        return (
+            outcome.is_change
+            or row["score__state_digest"] != outcome.state_digest
+            or row["score__revision"] != row["revision"]
+            or row["score__version_id"] != self.rules.version_id
+        )
+
+    def _lose_races(self, moved: Sequence[_Outcome]) -> set[int]:
+        """Where writers run side by side: lock the scores about to be written, in id order.
+
+        Returns the orders whose score is no longer the one this pass read: somebody was faster,
+        theirs stands, and what it lacks is due again.
+        """
+        if not moved or not connection.features.has_select_for_update:
+            return set()
+        read = {o.row["pk"]: tuple(o.row[f"score__{name}"] for name in _RACED) for o in moved}
+        upsert_rows(  # a row to lock, also where there is no score yet
+            Score,
+            columns=["order_id", *_SCORE_UPDATE],
+            rows=[(pk, *_EMPTY_SCORE) for pk, state in read.items() if state[0] is None],
+            conflict=["order_id"],
+            update=[],
+        )
+        locked = Score.objects.filter(order_id__in=read).order_by("order_id").select_for_update()
+        return {
+            pk
+            for pk, *state in locked.values_list("order_id", *_RACED)
+            if tuple(state) != (_NO_SCORE if read[pk][0] is None else read[pk])
+        }
 
     def _score_row(self, outcome: _Outcome) -> tuple[Any, ...]:
         total = outcome.judgement.total
@@ -432,9 +446,9 @@ class _Pass:
             self.moment,
         )
 
-    def _change_row(self, outcome: _Outcome, is_first: bool) -> tuple[Any, ...]:
+    def _change_row(self, outcome: _Outcome) -> tuple[Any, ...]:
         row, total = outcome.row, outcome.judgement.total
-        before = set() if is_first else {key for key in row["score__failing"].split(",") if key}
+        before = {key for key in (row["score__failing"] or "").split(",") if key}
         return (
             row["pk"],
             self.moment,
@@ -460,6 +474,8 @@ _COMPARED = (
     "score__needs_intervention",
     "score__is_silent",
 )
+_RACED = ("revision", "version_id", "scored_at", "state_digest")
+_NO_SCORE = (0, None, None, "")
 _EMPTY_SCORE: tuple[Any, ...] = (
     0,
     0,
