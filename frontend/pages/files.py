@@ -174,6 +174,7 @@ def _outcome(request: Any, file_set: FileSet, profiles: dict[str, Any]) -> dict[
         ],
         "rows_total": sum(p["rows"] for p in profiles.values()),
         "undecided_value": drafts.UNDECIDED,
+        "is_history": "is_history" in request.POST,
     }
     paths, names = list_paths(request.environment, file_set)
     try:

@@ -131,6 +131,9 @@ def test_the_outcome_follows_what_is_chosen(world, client):
     assert "前 3 单会这样进来（共 3 单）" in page
     assert "数量「-1」超出范围" in page
     assert "还有 1 个词没有定" in page
+    assert 'value="1" checked' not in page
+    page = client.post(url, {"name": "门店甲", "is_history": "1"}).content.decode()
+    assert 'name="is_history" value="1" checked' in page
     assert "导入 3 单" in page
     posted = {"name": "门店甲", "w-stage-2": "await_group", "w-stage-2-word": "神秘状态"}
     page = client.post(url, posted, headers={"HX-Request": "true"}).content.decode()
