@@ -64,7 +64,7 @@ def describe_duration(span: timedelta | None) -> str:
         return _("%(n)s 秒") % {"n": int(seconds)}
     minutes = int(seconds // 60)
     if minutes < 60:
-        return _("%(n)s 分") % {"n": minutes}
+        return _("%(n)s 分钟") % {"n": minutes}
     hours, minutes = divmod(minutes, 60)
     if hours < 48:
         if not minutes or hours >= 10:

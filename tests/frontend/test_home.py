@@ -118,7 +118,7 @@ def test_a_late_source_is_named_on_every_page(world: World) -> None:
         make_sources(timezone.now(), late="gateway")
 
     for address in ("/", "/orders/", "/nodes/"):
-        assert "支付宝晚 40 分" in sign_in(world).get(address).content.decode()
+        assert "支付宝晚 40 分钟" in sign_in(world).get(address).content.decode()
 
 
 def test_no_page_carries_an_inline_style_or_handler(world: World) -> None:

@@ -65,7 +65,7 @@ def test_a_changed_dwell_goes_from_draft_to_use_through_another_person(world: Wo
     assert own.status_code == 403
     assert early.status_code == 409
     assert "改了 1 个节点" in page
-    assert "<del>15 分</del> <ins>25 分</ins>" in page
+    assert "<del>15 分钟</del> <ins>25 分钟</ins>" in page
     with for_environment(world.production):
         nodes = {n.code: n.dwell_minutes for n in list_nodes()}
     assert nodes["callback"] == 25
