@@ -6,7 +6,6 @@ from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.contrib.auth.views import LogoutView, redirect_to_login
-from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
@@ -41,6 +40,6 @@ class HedaoAdminSite(AdminSite):
         wanted = request.GET.get("next", reverse("admin:index"))
         return redirect_to_login(wanted, reverse("login"))
 
-    def logout(self, request: Any, extra_context: Any = None) -> HttpResponse:
+    def logout(self, request: Any, extra_context: Any = None) -> Any:
         """Leave through our own door."""
         return LogoutView.as_view(next_page="login")(request)

@@ -34,7 +34,7 @@ LABELS: dict[str, Any] = {
 }
 
 
-class ScopedAdmin(ModelAdmin):  # type: ignore[type-arg] # the stubs' generic does not exist at run time
+class ScopedAdmin(ModelAdmin):
     """A table of the environment (or tenant) in force.
 
     `right` opens it; without `can_add`/`can_change`/`can_delete` that act is not offered to

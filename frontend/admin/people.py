@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -31,7 +31,7 @@ def division_ids(request: Any) -> set[int]:
     }
 
 
-class MembershipForm(forms.ModelForm):  # type: ignore[type-arg] # as above
+class MembershipForm(forms.ModelForm):
     """A role in a division, or in one environment of it."""
 
     def clean(self) -> dict[str, Any]:
@@ -115,11 +115,11 @@ class PersonAdmin(ScopedAdmin, UserAdmin):
     ordering = ("username",)
     filter_horizontal = ()
     readonly_fields = ("last_login", "date_joined")
-    fieldsets: ClassVar = (
+    fieldsets = (
         (None, {"fields": ("username", "password", "display_name", "is_active")}),
         (_("时间"), {"fields": ("last_login", "date_joined")}),
     )
-    add_fieldsets: ClassVar = (
+    add_fieldsets = (
         (
             None,
             {"fields": ("username", "display_name", "usable_password", "password1", "password2")},

@@ -74,7 +74,8 @@ def describe_rows(
 
 
 def _places(names: list[str]) -> list[str]:
-    return [*names, *[""] * EVIDENCE_PLACES][:EVIDENCE_PLACES]
+    """The chosen moments and one free place, while there is room."""
+    return [*names, ""][:EVIDENCE_PLACES]
 
 
 def _read_form(post: Any, base: dict[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,33 @@
     if (event.persisted) for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
   });
 
+  // A refreshed part keeps what the person had opened, and shows which numbers moved.
+  let before = null;
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { xhr, target } = event.detail;
+    if (xhr.responseURL && new URL(xhr.responseURL).pathname.startsWith("/login/")) {
+      event.detail.shouldSwap = false; // the session has ended: ask to sign in, on the whole page
+      location.reload();
+      return;
+    }
+    before = {
+      open: [...target.querySelectorAll("details[id][open]")].map((d) => d.id),
+      numbers: new Map([...target.querySelectorAll("[data-live]")].map((n) => [n.dataset.live, n.textContent])),
+    };
+  });
+  document.addEventListener("htmx:afterSettle", () => {
+    if (!before) return;
+    for (const id of before.open) {
+      const details = document.getElementById(id);
+      if (details) details.open = true;
+    }
+    for (const number of document.querySelectorAll("[data-live]")) {
+      const was = before.numbers.get(number.dataset.live);
+      if (was !== undefined && was !== number.textContent) number.classList.add("moved");
+    }
+    before = null;
+  });
+
   // An htmx request that failed says so instead of doing nothing.
   const say = (words) => {
     const place = document.getElementById("notes");
