@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from celery import Celery
+from celery.schedules import crontab
 from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -17,6 +18,10 @@ app.conf.task_queues = [Queue(n) for n in ("tick", "notify", "evaluate", "sync",
 app.conf.worker_direct = True
 app.conf.task_default_queue = "evaluate"
 app.conf.beat_schedule = {
-    "tick": {"task": "patrol.tick", "schedule": 60.0, "options": {"queue": "tick", "expires": 55}}
+    "tick": {
+        "task": "patrol.tick",
+        "schedule": crontab(),
+        "options": {"queue": "tick", "expires": 55},
+    }
 }
 app.conf.beat_max_loop_interval = 5

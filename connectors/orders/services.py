@@ -83,7 +83,7 @@ _HASHED = tuple(f.name for f in fields(CanonicalOrder) if f.name != "raw")
 _ORDER_COLUMNS = [
     f.attname for f in Order._meta.concrete_fields if f.name not in {"id", "tenant", "environment"}
 ]
-_ORDER_FIXED = {"public_id", "shop_id", "order_no", "first_received_at"}
+_ORDER_FIXED = {"public_id", "shop_id", "order_no", "first_received_at", "is_history", "is_watched"}
 _LINE_COLUMNS = ["order_id", *(f.name for f in fields(CanonicalLine))]
 _PAYMENT_COLUMNS = [
     "source_id",
@@ -267,6 +267,7 @@ class _Batch:
                     order_no=record.order_no,
                     revision=0,
                     first_received_at=self.now,
+                    is_history=self.is_history,
                 )
                 stored[record.order_no].append(order)
                 counts["new"] += 1
@@ -285,7 +286,6 @@ class _Batch:
         order.raw_status = record.raw_status[:100]
         order.channel, order.source = record.channel, self.source
         order.custom = dict(record.custom)
-        order.is_history = self.is_history
         order.is_open = record.stage not in FINAL_STAGES and record.stage != Stage.DELIVERED
         order.has_address_detail = bool(record.address_detail)
         order.name_sealed = encrypt(record.receiver_name, purpose=NAME_PURPOSE)

@@ -17,6 +17,7 @@ from operator import or_
 from typing import Any
 
 from django.db.models import (
+    Case,
     Count,
     F,
     FloatField,
@@ -26,6 +27,7 @@ from django.db.models import (
     QuerySet,
     Sum,
     Value,
+    When,
     Window,
 )
 from django.db.models.functions import RowNumber
@@ -126,8 +128,8 @@ def measure(nodes: Sequence[Node], *, at: datetime) -> dict[str, NodeFigures]:
     # As the order list asks: an order nobody knew at T is in no number of T. Naming the nodes here
     # would lead SQLite to the index on entering, which finds every passage there ever was.
     passages = NodePassage.objects.filter(order__first_received_at__lte=at)
-    standing = passages.filter(entered_at__lte=at).filter(
-        Q(left_at__isnull=True) | Q(left_at__gt=at)
+    standing = with_waiting_since(
+        passages.filter(entered_at__lte=at).filter(Q(left_at__isnull=True) | Q(left_at__gt=at))
     )
     scheduled = is_scheduled(at)
     stock = _count_stock(standing, nodes, scheduled, at)
@@ -154,6 +156,19 @@ def is_scheduled(at: datetime) -> Q:
     )
 
 
+# A presale whose deposit is paid: its wait counts from the end of the balance window.
+_HAS_DUE_DATE = Q(
+    order__presale_phase=PresalePhase.DEPOSIT_PAID, order__balance_due_at__isnull=False
+)
+
+
+def with_waiting_since(passages: Any) -> Any:
+    """Annotate `since`: when the wait that counts began."""
+    return passages.annotate(
+        since=Case(When(_HAS_DUE_DATE, then="order__balance_due_at"), default="entered_at")
+    )
+
+
 def _figures(
     node: Node,
     *,
@@ -164,7 +179,6 @@ def _figures(
     ages: tuple[float | None, float | None],
 ) -> NodeFigures:
     late, oldest = stock.get("late", 0), stock.get("oldest")
-    excess = stock["late_age"] / 60 - late * node.dwell_minutes if late else 0.0
     return NodeFigures(
         code=node.code,
         label=node.label,
@@ -180,7 +194,7 @@ def _figures(
         oldest_minutes=_minutes(at - oldest) if oldest else None,
         median_minutes=ages[0],
         p90_minutes=ages[1],
-        excess_hours=excess / 60,
+        excess_hours=(stock.get("excess") or 0.0) / 3600,
     )
 
 
@@ -205,33 +219,42 @@ class _Epoch(Func):
 
 
 def _older_than(nodes: Iterable[Node], at: datetime, share: float) -> Q:
-    """Passages older than a share of their own node's expected dwell."""
+    """Passages (with_waiting_since) older than a share of their own node's expected dwell."""
     conditions = [
-        Q(node=node.code, entered_at__lt=at - timedelta(minutes=node.dwell_minutes * share))
+        Q(node=node.code, since__lt=at - timedelta(minutes=node.dwell_minutes * share))
         for node in nodes
     ]
     return reduce(or_, conditions)
 
 
 def is_late(nodes: Sequence[Node], at: datetime) -> Q:
-    """Passages longer at one of the nodes than expected; whoever waits for a date is not late."""
+    """Passages (with_waiting_since) longer at one of the nodes than expected.
+
+    Whoever waits for a date is not late.
+    """
     if not nodes:
         return Q(pk__in=[])
-    return _older_than(nodes, at, 1.0) & ~is_scheduled(at)
+    is_past_due = _HAS_DUE_DATE & Q(since__lt=at, node__in=[node.code for node in nodes])
+    return is_past_due | (_older_than(nodes, at, 1.0) & ~is_scheduled(at))
 
 
 def _count_stock(
     standing: QuerySet[NodePassage], nodes: Sequence[Node], scheduled: Q, at: datetime
 ) -> dict[str, dict[str, Any]]:
     late = is_late(nodes, at)
-    age = Value(at.timestamp(), FloatField()) - _Epoch("entered_at")
+    age = Value(at.timestamp(), FloatField()) - _Epoch("since")
+    allowed = Case(
+        When(_HAS_DUE_DATE, then=Value(0.0)),
+        *[When(node=n.code, then=Value(60.0 * n.dwell_minutes)) for n in nodes],
+        default=Value(0.0),
+    )
     rows = standing.values("node").annotate(
         stock=Count("pk"),
         scheduled=Count("pk", filter=scheduled),
         late=Count("pk", filter=late),
         at_risk=Count("pk", filter=_older_than(nodes, at, AT_RISK_SHARE) & ~late & ~scheduled),
-        oldest=Min("entered_at", filter=~scheduled),
-        late_age=Sum(age, filter=late),
+        oldest=Min("since", filter=~scheduled),
+        excess=Sum(age - allowed, filter=late),
     )
     return {row["node"]: dict(row) for row in rows}
 
@@ -259,7 +282,7 @@ def _read_percentiles(
     Only the (at most four) rows next to the two places leave the database.
     """
     place = Window(
-        RowNumber(), partition_by=F("node"), order_by=[F("entered_at").desc(), F("pk").desc()]
+        RowNumber(), partition_by=F("node"), order_by=[F("since").desc(), F("pk").desc()]
     )
     rows = (
         standing.annotate(place=place, total=Window(Count("pk"), partition_by=F("node")))
@@ -269,7 +292,7 @@ def _read_percentiles(
             from_p90=10 * (F("place") - 1) - 9 * (F("total") - 1),
         )
         .filter(Q(from_median__range=(-1, 1)) | Q(from_p90__range=(-9, 9)))
-        .values_list("node", "entered_at", "from_median", "from_p90")
+        .values_list("node", "since", "from_median", "from_p90")
     )
     found: dict[str, list[tuple[float, int, int]]] = {}
     for node, entered_at, from_median, from_p90 in rows:

@@ -32,7 +32,7 @@ from connectors.orders.services import list_nodes
 from connectors.orders.statuses import SHIPPED_STAGES, Stage
 from rules_engine.scoring.bands import SEVERITY
 from rules_engine.scoring.models import ScoreChange
-from workflows.canvas.silting import is_late
+from workflows.canvas.silting import is_late, with_waiting_since
 from workflows.interventions.models import Hold
 
 FLOW_WINDOW = timedelta(hours=1)
@@ -123,7 +123,8 @@ def passages_at(at: datetime) -> Any:
 
 def _standing(at: datetime, node: str, condition: Q | None = None) -> Any:
     """Ids of orders standing at a node at T. Two index ranges instead of one OR, which has none."""
-    rows = NodePassage.objects.filter(condition or Q(), node=node, entered_at__lte=at)
+    rows = with_waiting_since(NodePassage.objects.filter(node=node, entered_at__lte=at))
+    rows = rows.filter(condition or Q())
     still = rows.filter(left_at__isnull=True).values("order_id")
     return still.union(rows.filter(left_at__gt=at).values("order_id"), all=True)
 
