@@ -14,6 +14,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from config.releases.models import State, Version
 from config.tenancy import roles
 from config.tenancy.scope import current_scope
 from connectors.shops.models import Source
@@ -31,7 +32,6 @@ class Destination:
     right: str
     names: tuple[str, ...] = ()
     icon: str = ""
-    count: str = ""  # a figure of the shell's newest snapshot
     needs_environment: bool = True
     or_right: str = ""  # opens it too
 
@@ -61,9 +61,7 @@ NAVIGATION: tuple[tuple[Any, tuple[Destination, ...]], ...] = (
     (
         "",
         (
-            Destination(
-                "rollup", gettext_lazy("总部汇总"), roles.VIEW_ROLLUP, (), "rollup", "", False
-            ),
+            Destination("rollup", gettext_lazy("总部汇总"), roles.VIEW_ROLLUP, (), "rollup", False),
             Destination("home", gettext_lazy("河道总览"), roles.VIEW_BOARD, (), "river"),
             Destination(
                 "order_list", gettext_lazy("订单"), roles.VIEW_ORDERS, ("order_detail",), "orders"
@@ -101,7 +99,7 @@ NAVIGATION: tuple[tuple[Any, tuple[Destination, ...]], ...] = (
                 or_right=roles.REVIEW_RULES,
             ),
             Destination(
-                "admin:index", gettext_lazy("管理"), roles.MANAGE_USERS, ("admin",), "", "", False
+                "admin:index", gettext_lazy("管理"), roles.MANAGE_USERS, ("admin",), "", False
             ),
         ),
     ),
@@ -147,6 +145,15 @@ def list_navigation(request: Any) -> list[Group]:
         if group.items:
             groups.append(group)
     return groups
+
+
+def count_reviews(navigation: list[Group]) -> None:
+    """Say at the entry for reviews how many versions wait (one query, for those who see it)."""
+    for group in navigation:
+        for item in group.items:
+            if item.name == "review_list":
+                waiting = Version.objects.filter(document__kind="rule_set", state=State.SUBMITTED)
+                item.count = waiting.count()
 
 
 def _may_see(request: Any, destination: Destination) -> bool:
@@ -232,16 +239,16 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         return context
     navigation = list_navigation(request)
     scope = current_scope()
+    is_fragment = getattr(request, "htmx", False)
+    is_page = scope is not None and scope.environment_id is not None and not is_fragment
+    if is_page:
+        count_reviews(navigation)
     context |= {
         "navigation": navigation,
         "tabs": [item for group in navigation for item in group.items if item.icon][:_MAX_TABS],
         "role_label": get_role_label(request),
         "search_url": find_url("order_list"),
     }
-    if (
-        scope is not None
-        and scope.environment_id is not None
-        and not getattr(request, "htmx", False)
-    ):
+    if is_page:
         context["freshness"] = SimpleLazyObject(lambda: get_freshness(timezone.now()))
     return context

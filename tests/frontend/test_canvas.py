@@ -376,9 +376,9 @@ def test_figures_are_worded_for_people() -> None:
     assert f["excess"] == "820"
     assert f["tip"] == (
         "风控：在途 1,234 单，近一小时进 10、出 2；"
-        "预期停留 30 分，超时 600 单，临近超时 20 单；"
+        "预期停留 30 分钟，超时 600 单，临近超时 20 单；"
         "另有 4 单在等预售尾款，不计入淤塞；"
-        "等待时间中位数 40 分，九成在 1 小时 40 分 以内；"
+        "等待时间中位数 40 分钟，九成在 1 小时 40 分 以内；"
         "淤塞指数 100 = 超时占比 49、久等程度 100、只进不出 80 中最大的一个"
     )
     few = word_figures(_figures(stock=19, late=0, scheduled=0), at=NOW, orders_url="")
