@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 import dj_database_url
@@ -164,13 +165,9 @@ if not REDIS_URL:
     # A socket path has at most 107 bytes, so a long data folder gets a short stand-in.
     _socket = DATA_DIR / "redis.sock"
     if len(str(_socket)) > 100:
-        _socket = (
-            Path("/tmp")
-            / (  # noqa: S108 - the folder is made private by `up`
-                f"hedao-{os.getuid()}-{hashlib.sha256(str(DATA_DIR).encode()).hexdigest()[:12]}"
-            )
-            / "redis.sock"
-        )
+        _name = hashlib.sha256(str(DATA_DIR).encode()).hexdigest()[:12]
+        # `up` makes this folder, for its owner only.
+        _socket = Path(tempfile.gettempdir()) / f"hedao-{os.getuid()}-{_name}" / "redis.sock"
     EMBEDDED_REDIS_SOCKET: Path | None = _socket
     EMBEDDED_REDIS_PASSWORD = _secret("REDIS_PASSWORD", "redis_password")
     REDIS_URL = f"unix://:{EMBEDDED_REDIS_PASSWORD}@{_socket}"

@@ -26,12 +26,17 @@ class OrderQuerySet(EnvironmentQuerySet):
         return self.filter(node_entered_at__lt=moment)
 
     def search(self, words: str) -> Self:
-        """By order number (whole or its end) or by the last four digits of the phone."""
+        """By order number, by its end (five characters or more), or by the phone's last four.
+
+        The whole number and the phone tail are answered by an index; only when no number is
+        equal are the ends compared, row by row.
+        """
         words = words.strip()
-        condition = Q(order_no__iexact=words) | Q(order_no__iendswith=words)
         if len(words) == 4 and words.isdigit():
-            condition |= Q(phone_tail=words)
-        return self.filter(condition)
+            return self.filter(Q(phone_tail=words) | Q(order_no=words))
+        if len(words) < 5 or self.filter(order_no=words).exists():
+            return self.filter(order_no=words)
+        return self.filter(Q(order_no__iexact=words) | Q(order_no__iendswith=words))
 
 
 class OrderManager(EnvironmentManager.from_queryset(OrderQuerySet)):  # type: ignore[misc] # dynamic base
