@@ -25,6 +25,7 @@ REAL = "browser or journey"
 NO_TESTS_COLLECTED = 5
 IS_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 INSTALL_CHROMIUM = "apt-get install -y chromium fonts-noto-cjk"
+INSTALL_GETTEXT = "apt-get install -y gettext"
 # Enough for settings to load in production mode; nothing is opened with them.
 PRODUCTION = {
     "HEDAO_MODE": "production",
@@ -123,6 +124,7 @@ def lint(run: Run) -> None:
 
 def lanes(run: Run) -> None:
     """The tests: on SQLite, on PostgreSQL as the application role, in a browser with workers."""
+    install_gettext(run)
     run.step("tests on SQLite", lambda: run.pytest(UNIT, "-n", "2"))
     run.step("tests on PostgreSQL as the application role", lambda: postgres_lane(run))
     run.step("tests in the browser, with workers and Redis", lambda: real_lane(run))
@@ -150,21 +152,33 @@ def real_lane(run: Run) -> bool:
 
 
 def install_chromium(run: Run) -> bool:
-    """Whether a Chromium is there, after installing it when we may (root on Debian)."""
+    """Whether a Chromium is there, after installing it when we may."""
     wanted = Path(os.environ.get("CHROMIUM_PATH", "/usr/bin/chromium"))
-    if wanted.exists():
-        return True
-    if os.geteuid() != 0 or shutil.which("apt-get") is None or "CHROMIUM_PATH" in os.environ:
+    if not wanted.exists() and "CHROMIUM_PATH" not in os.environ:
+        install(run, INSTALL_CHROMIUM)
+    return wanted.exists()
+
+
+def install_gettext(run: Run) -> None:
+    """The tools that prove the catalogue complete; without them those tests skip and say so."""
+    if shutil.which("xgettext") is None and not install(run, INSTALL_GETTEXT):
+        run.say(f"!!! No gettext: the catalogue is not checked. Install it with: {INSTALL_GETTEXT}")
+
+
+def install(run: Run, command: str) -> bool:
+    """Install packages through apt when we may (root on Debian); whether that was done."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return False
-    run.say("Installing Chromium through apt …")
+    run.say(f"{command} …")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in ("apt-get update -qq", f"{INSTALL_CHROMIUM} -qq"):
+    for words in ("apt-get update -qq", f"{command} -qq"):
         done = subprocess.run(  # noqa: S603 - commands are written in this file
-            command.split(), env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            words.split(), env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
         if done.returncode:
-            run.say(f"!!! failed: {command}")
-    return wanted.exists()
+            run.say(f"!!! failed: {words}")
+            return False
+    return True
 
 
 def main() -> int:
