@@ -9,6 +9,7 @@ picture does not show: a page wider than the window, an error in the console, a 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +46,33 @@ PAGES: dict[str, tuple[str, str]] = {
     "robots": ("/robots/", ""),
     "admin": ("/admin/", ""),
     "admin-list": ("/admin/shops/shop/", ""),
+    "api": ("/api/", ""),
+    "rollup": ("/rollup/", ""),
+    "shifts": ("/shifts/", ""),
+    "addresses": ("/addresses/", ""),
+    "canvas-edit": ("/canvas/edit/", ""),
+    "robot-new": ("/robots/", "a[href*='new']"),
+    "check-new": ("/checks/new/", ""),
     "missing": ("/orders/not-an-order/", ""),
 }
+# Pages of things the seeding makes: their addresses come from it.
+SEEDED = ("check-edit", "check-submitted", "review", "file-mapping", "file-import", "alert-group")
 EXPECTED = {"missing": 404}
-ROLE_PAGES = {"admin": "division_admin", "admin-list": "division_admin", "rollup": "headquarters"}
+ROLE_PAGES = {
+    "admin": "division_admin",
+    "admin-list": "division_admin",
+    "rollup": "headquarters",
+    "review": "reviewer",
+    "reviews": "reviewer",
+    "addresses": "tech_support",
+    "api": "division_admin",
+    "robot-new": "tech_support",
+}
+ORDERS_CSV = """订单号,渠道,店铺,下单时间,订单状态,付款时间,应付金额,实付金额,省,市,区县
+PIC1,天猫,旗舰店,2026-11-11 10:00:00,买家已付款,2026-11-11 10:02:00,100.00,100.00,浙江省,杭州市,余杭区
+PIC2,抖音,旗舰店,2026/11/11 10:05,备货中,2026/11/11 10:06,89.00,89.00,上海市,上海市,浦东新区
+PIC3,天猫,旗舰店,0001-01-01 00:00:00,从没见过的状态,,1e308,12.00,江苏省,苏州市,姑苏区
+"""
 
 
 def seed() -> None:
@@ -65,8 +90,81 @@ def seed() -> None:
     now = timezone.now()
     world = make_world()
     make_day(world.production, now=now, size=400)
+    addresses = {**seed_files(world, now), **seed_rules(world, now), **seed_alert(world, now)}
     with for_environment(world.production):
-        take_snapshot(now)
+        take_snapshot(timezone.now())
+    Path(os.environ["HEDAO_DATA"], "pages.json").write_text(json.dumps(addresses))
+
+
+def seed_files(world: Any, now: datetime) -> dict[str, str]:
+    """Uploaded files with a mapping, and an import with a row in quarantine."""
+    from django.core.files.uploadedfile import SimpleUploadedFile
+
+    from config.tenancy.scope import for_environment
+    from connectors.tabular.uploads import start_run, store_files, work_off
+
+    environment, user = world.production, world.users["supervisor"]
+    upload = SimpleUploadedFile("渠道订单.csv", ORDERS_CSV.encode("utf-8-sig"))
+    with for_environment(environment):
+        files = store_files(environment, [upload], user=user, now=now)
+        run = start_run(
+            environment,
+            files,
+            complete_until=now,
+            user=user,
+            now=now,
+            is_dry_run=False,
+            is_history=True,
+        )
+    work_off(environment, run.pk, now=now, budget=timedelta(minutes=2))
+    return {
+        "file-mapping": f"/files/sets/{files.public_id}/",
+        "file-import": f"/files/runs/{run.public_id}/",
+    }
+
+
+def seed_rules(world: Any, now: datetime) -> dict[str, str]:
+    """A draft with a misspelt field, and a submitted change that waits for its reviewer."""
+    from config.releases.services import create_draft, get_published, submit_version
+    from config.tenancy.scope import for_environment
+
+    with for_environment(world.production):
+        published = get_published("rule_set", "default")
+        assert published is not None
+        draft, submitted = (json.loads(json.dumps(published.content)) for _ in range(2))
+        for content in (draft, submitted):
+            for dimension in content["dimensions"]:
+                dimension.pop("stored", None)
+        draft["dimensions"][0]["formula"] = (
+            "如果（预售阶段＝“”，不适用（），如果（尾款截至＜现在（），不通过，通过））"
+        )
+        submitted["dimensions"][0]["cap"] = 65
+        author = world.users["supervisor"]
+        draft_version = create_draft(
+            published.document, content=draft, author=author, based_on=published
+        )
+        waiting = create_draft(
+            published.document, content=submitted, author=author, based_on=published
+        )
+        waiting = submit_version(waiting, actor=author, note="地址封顶放宽到 65", now=now)
+        key = draft["dimensions"][0]["key"]
+        return {
+            "check-edit": f"/checks/{draft_version.public_id}/check/{key}/",
+            "check-submitted": f"/checks/{waiting.public_id}/",
+            "review": f"/reviews/{waiting.public_id}/",
+        }
+
+
+def seed_alert(world: Any, now: datetime) -> dict[str, str]:
+    """A patrol that opens episodes and holds, so that alerts and holds have something to show."""
+    from config.tenancy.scope import for_environment
+    from workflows.interventions.models import AlertGroup
+    from workflows.patrol.services import patrol_environment
+
+    patrol_environment(world.production, now=now)
+    with for_environment(world.production):
+        group = AlertGroup.objects.first()
+    return {"alert-group": f"/alerts/{group.public_id}/"} if group else {}
 
 
 @contextmanager
@@ -94,6 +192,10 @@ def serve_own_data() -> Iterator[str]:
         )
         try:
             _wait_for(f"http://{address}/healthz")
+            made = json.loads(Path(folder, "pages.json").read_text())
+            if lost := set(SEEDED) - set(made):
+                raise RuntimeError(f"the seeding made no {sorted(lost)}")
+            PAGES.update({name: (path, "") for name, path in made.items()})
             yield f"http://{address}"
         finally:
             server.terminate()
@@ -182,7 +284,7 @@ def main() -> int:
     parser.add_argument("base", nargs="?")
     parser.add_argument("--user", help="one person for all pages (default: by page)")
     parser.add_argument("--password", default="hedao-test-2026")
-    parser.add_argument("--only", nargs="*", choices=list(PAGES))
+    parser.add_argument("--only", nargs="*", choices=[*PAGES, *SEEDED])
     parser.add_argument("--size", nargs="*", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--scheme", nargs="*", choices=["light", "dark"], default=["light", "dark"])
     parser.add_argument("--language", default="zh-CN")
