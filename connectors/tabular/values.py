@@ -363,7 +363,7 @@ _READERS = {
 
 
 def guess_date_style(samples: list[str]) -> str:
-    """The style that reads the most samples, and at least four in five; "" when none does.
+    """The style that reads the most samples, and at least two in three; "" when none does.
 
     Day and month first are told apart by a part above 12; when nothing tells, month first is
     offered, for the person at the mapping page to confirm.
@@ -373,7 +373,7 @@ def guess_date_style(samples: list[str]) -> str:
     ]
     read = {style: sum(_reads(style, text) for text in texts) for style in _GUESSED}
     best = max(_GUESSED, key=lambda style: read[style])
-    return best if texts and read[best] * 5 >= len(texts) * 4 else ""
+    return best if texts and read[best] * 3 >= len(texts) * 2 else ""
 
 
 _GUESSED = ("ymd", "mdy", "dmy", "compact", "unix", "unix_ms", "excel")
