@@ -15,8 +15,9 @@ from typing import Any
 from connectors.orders.models import Order
 from rules_engine.facts.collect import Setting, Standing, Values, describe_orders, read_setting
 from rules_engine.facts.services import describe_values, get_names, load_facts, open_personal
-from rules_engine.formula import Checked, TracePart
+from rules_engine.formula import Checked, Names, TracePart, Value
 from rules_engine.rules.content import DEFAULT_LINES, Problem, check_content
+from rules_engine.rules.drafts import NEW_DIMENSION
 from rules_engine.rules.services import Dimension, RuleSet, compile_dimension, compile_rule_set
 from rules_engine.scoring.bands import SEVERITY, Lines, Outcome, list_blind_spots
 from rules_engine.scoring.judging import Judge, Judgement, labels_of, list_failed, weights_of
@@ -63,8 +64,8 @@ def clean_dimension(dimension: Mapping[str, Any]) -> Dimension:
 class Bench:
     """One dimension and everything needed to run it at a moment (five queries)."""
 
-    def __init__(self, dimension: Mapping[str, Any], *, now: datetime) -> None:
-        self.dimension = clean_dimension(dimension)
+    def __init__(self, dimension: Dimension, *, now: datetime) -> None:
+        self.dimension = dimension
         self.setting: Setting = read_setting()
         self.completer = make_completer(self.setting, now)
         rules = _only(self.dimension)
@@ -97,7 +98,7 @@ def try_dimension(
     dimension: Mapping[str, Any], orders: Sequence[Order], *, now: datetime
 ) -> list[Trial]:
     """The dimension on each order, in the order given; empty while its formula cannot run."""
-    bench = Bench(dimension, now=now)
+    bench = Bench(clean_dimension(dimension), now=now)
     if bench.dimension.plan is None:
         return []
     facts = [fact for fact in bench.setting.facts if not fact.is_personal]
@@ -119,20 +120,53 @@ def try_dimension(
 
 def trace_dimension(dimension: Mapping[str, Any], order: Order, *, now: datetime) -> Trace | None:
     """Every part of the formula with its value on one order; None while it cannot run."""
-    bench = Bench(dimension, now=now)
+    bench = Bench(clean_dimension(dimension), now=now)
     plan, checked = bench.dimension.plan, bench.dimension.checked
     if plan is None:
         return None
     _order, values = next(bench.values_of([order]))
-    personal = {fact.id for fact in bench.setting.facts if fact.is_personal}
-    places = [(u.start, u.end) for u in checked.uses if u.field_id in personal]
     parts = plan.trace(values, bench.completer.now)
-    hidden = frozenset(
+    return Trace(checked, parts, _hide_personal(checked, parts, bench.setting))
+
+
+# A formula of its own, as a dimension that nothing counts.
+_ANY = {**NEW_DIMENSION, "key": "-", "kind": "any", "source": ""}
+
+
+def try_formula(
+    text: str, order: Order, *, names: Names, given: Mapping[str, Value], now: datetime
+) -> Trace:
+    """Any formula on one order, with the value of every part; no parts while it has errors.
+
+    names: those of the environment, with further ones whose values are `given` (Field.id -> value).
+    """
+    dimension = compile_dimension({**_ANY, "formula": text}, names)
+    checked = dimension.checked
+    if dimension.plan is None:
+        return Trace(checked, (), frozenset())
+    bench = Bench(dimension, now=now)
+    _order, values = next(bench.values_of([order]))
+    parts = dimension.plan.trace({**values, **given}, bench.completer.now)
+    return Trace(checked, parts, _hide_personal(checked, parts, bench.setting))
+
+
+def _hide_personal(
+    checked: Checked, parts: Sequence[TracePart], setting: Setting
+) -> frozenset[tuple[int, int]]:
+    """The places of parts that show what a personal fact says, or something computed from it."""
+    personal = {fact.id for fact in setting.facts if fact.is_personal}
+    places = [(u.start, u.end) for u in checked.uses if u.field_id in personal]
+    return frozenset(
         (part.start, part.end)
         for part in parts
-        if isinstance(part.value, str) and any(part.start <= s and e <= part.end for s, e in places)
+        if _tells(part.value) and any(part.start <= s and e <= part.end for s, e in places)
     )
-    return Trace(checked, parts, hidden)
+
+
+def _tells(value: Value) -> bool:
+    if isinstance(value, tuple):
+        return any(_tells(item) for item in value)
+    return isinstance(value, str | float)
 
 
 # --- a whole set over the open orders -------------------------------------------------------------
