@@ -25,15 +25,14 @@ from frontend.pages.check_formula import (
     Looked,
     NameGroup,
     describe_formula,
-    describe_value,
     group_names,
     lay_out,
 )
+from frontend.pages.trace_tree import Row, build_tree
 from frontend.wording import RESULT_LOOKS, describe_band, describe_outcome, describe_score
 from rules_engine.facts.catalog import SOURCE_LABELS
 from rules_engine.facts.services import get_names, list_fields
-from rules_engine.formula import Names, Result, check, sentence
-from rules_engine.formula.tree import Literal, walk
+from rules_engine.formula import Names, check, sentence
 from rules_engine.presets import get_preset, list_presets
 from rules_engine.rules import drafts, services
 from rules_engine.rules.content import INSUFFICIENT, NOT_APPLICABLE, PART_LABELS, Change
@@ -275,28 +274,18 @@ def _describe_trial(trial: trials.Trial) -> dict[str, Any]:
     }
 
 
-_MAX_DEPTH_SHOWN = 6
-
-
-def trace(dimension: Mapping[str, Any], *, order: Order, now: datetime) -> list[dict[str, Any]]:
-    """The parts of the formula on one order, each before its own parts; constants speak for
-    themselves and are left out."""
+def trace(dimension: Mapping[str, Any], *, order: Order, now: datetime) -> list[Row]:
+    """The parts of the formula on one order, as the rows of a tree."""
     found = trials.trace_dimension(dimension, order, now=now)
     if found is None:
         raise BadInput(gettext_noop("公式现在有错误，改好以后再看每一步的值"))
-    nodes = [node for node, _depth in walk(found.checked.require_tree())]
-    return [
-        {
-            "text": part.text,
-            "depth": min(part.depth, _MAX_DEPTH_SHOWN),
-            "is_evaluated": part.is_evaluated,
-            "value": trials.HIDDEN
-            if (part.start, part.end) in found.hidden
-            else describe_value(part.value, node.kinds),
-        }
-        for node, part in zip(nodes, found.parts, strict=True)
-        if not (isinstance(node, Literal) and not isinstance(node.value, Result))
-    ]
+    return read_trace(found)
+
+
+def read_trace(found: trials.Trace) -> list[Row]:
+    """A traced formula as the rows of a tree."""
+    tree = found.checked.require_tree()
+    return build_tree(tree, found.parts, hidden=found.hidden, hidden_word=_("（个人信息）"))
 
 
 # --- whom it would move -------------------------------------------------------------------------

@@ -663,8 +663,8 @@ def check_trace(request: Any, version_id: str, key: str, order_id: str) -> HttpR
     order = trials.get_order(order_id)
     if dimension is None:
         raise NotFound(gettext_noop("草稿里没有这条检查，可能已被删除"))
-    parts = trials.trace(dimension, order=order, now=timezone.now())
-    return render(request, "checks/_trace.html", {"parts": parts, "order": order})
+    tree = trials.trace(dimension, order=order, now=timezone.now())
+    return render(request, "checks/_trace.html", {"tree": tree, "order": order})
 
 
 @page(WRITE_RULES, REVIEW_RULES)

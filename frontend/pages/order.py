@@ -388,15 +388,9 @@ def order_trace(request: Any, public_id: str, key: str) -> HttpResponse:
     dimension = next((d for d in rows if d["key"] == key), None)
     if dimension is None or score is None or score.scored_at is None:
         raise NotFound(gettext_noop("这条检查不在给这张订单评分的规则里"))
-    parts = check_trials.trace(dimension, order=order, now=score.scored_at)
-    # A text or number written in the formula is its own value: not worth a row.
-    shown = [p for p in parts if not p["text"].startswith(('"', "“")) and not _is_number(p["text"])]
-    context = {"parts": shown, "order": order, "dimension": dimension}
+    tree = check_trials.trace(dimension, order=order, now=score.scored_at)
+    context = {"tree": tree, "order": order, "dimension": dimension}
     return render(request, "orders/trace.html", context)
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).isdigit()
 
 
 urlpatterns = [

@@ -23,6 +23,15 @@
     }
   });
 
+  // <button data-tree="open|close">: every branch of the tree beside it.
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-tree]");
+    if (!button) return;
+    for (const part of button.closest(".tree-box").querySelectorAll(".tree details")) {
+      part.open = button.dataset.tree === "open";
+    }
+  });
+
   // <select data-submit> and the like send their form when changed.
   document.addEventListener("change", (event) => {
     const form = event.target.matches("[data-submit]") && event.target.form;

@@ -39,6 +39,7 @@ class TracePart:
     is_evaluated: bool
     depth: int
     kinds: Kinds = ANYTHING  # what the part may yield, for showing the value
+    row_numbers: tuple[int, ...] = ()  # of a part per row: the rows its values are of, from 1
 
 
 # --- canonical text -----------------------------------------------------------------------------

@@ -228,6 +228,8 @@ class TracingEvaluator(Evaluator):
     def __init__(self) -> None:
         super().__init__()
         self.seen: dict[int, list[Value]] = {}
+        self.numbers: dict[int, list[int]] = {}  # of the rows the values are of
+        self.number = 0
         self.nodes = {kind: self._recording(handle) for kind, handle in self.nodes.items()}
 
     def _recording(self, handle: Callable[[Any], Value]) -> Callable[[Any], Value]:
@@ -243,6 +245,13 @@ class TracingEvaluator(Evaluator):
         values = self.seen.setdefault(id(node), [])
         if len(values) < MAX_TRACED_ROWS:
             values.append(value)
+            self.numbers.setdefault(id(node), []).append(self.number)
+
+    def each_row(self, node: Any, source: Sequence[object]) -> Iterator[None]:
+        """Also count the rows, for the parts that are not evaluated in every one."""
+        for number, _ in enumerate(super().each_row(node, source), start=1):
+            self.number = number
+            yield
 
 
 class Builder:
@@ -424,7 +433,16 @@ class _Traced:
             value = None if found is None else tuple(found) if is_per_row else found[-1]
             is_evaluated = found is not None
             traced.append(
-                TracePart(part.start, part.end, text, value, is_evaluated, depth, part.kinds)
+                TracePart(
+                    part.start,
+                    part.end,
+                    text,
+                    value,
+                    is_evaluated,
+                    depth,
+                    part.kinds,
+                    tuple(evaluator.numbers.get(key, ())) if is_per_row else (),
+                )
             )
         return tuple(traced)
 

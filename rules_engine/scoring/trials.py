@@ -26,7 +26,6 @@ from rules_engine.scoring.services import make_completer
 STEP = 500  # orders read at once
 SAMPLES_PER_CELL = 10
 MAX_SAMPLES = 60  # over all cells: they travel in an address
-HIDDEN = "（个人信息）"
 
 
 # --- one dimension on some orders -----------------------------------------------------------------
