@@ -5,7 +5,7 @@ Syntax, names, arity and limits refuse; the rest warns. User text never raises.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from typing import Literal as OneOf
@@ -16,12 +16,13 @@ from .functions import Function, Sees, Style, constant_named, find_function, fun
 from .functions.registry import Parameter
 from .functions.texts import BadPattern, compile_pattern
 from .limits import MAX_FINDINGS, MAX_PATTERN
+from .lookups import TABLE_FUNCTION, resolve_table, resolve_term
 from .moments import parse_moment
-from .names import Field, Names, nearest_name
+from .names import OWN, TABLE_PREFIX, Field, Names, nearest_name
 from .operators import COMPARISONS, parse_number, to_logical
 from .parse import parse
 from .row_plan import evaluate_constant
-from .tokens import read_tokens
+from .tokens import is_bare_name, read_tokens
 from .tree import (
     Call,
     Chain,
@@ -74,6 +75,27 @@ class Checked:
     names: Names = field(default_factory=lambda: Names(()), repr=False, compare=False)
 
     @property
+    def table_ids(self) -> frozenset[str]:
+        """The lookup tables the formula asks."""
+        return frozenset(id for id in self._prefetched_ids() if id.startswith(TABLE_PREFIX))
+
+    @property
+    def relation_ids(self) -> frozenset[str]:
+        """What must be fetched beside the order itself: relations, its history, calendars."""
+        return frozenset(id for id in self._prefetched_ids() if not id.startswith(TABLE_PREFIX))
+
+    @property
+    def uses_now(self) -> bool:
+        """Whether time alone may change the value."""
+        return self.is_time_dependent
+
+    def _prefetched_ids(self) -> Iterator[str]:
+        for id in self.field_ids:
+            owner = self.names.owner_of(id) or self.names.by_id(id)
+            if owner is not None and owner.is_prefetched:
+                yield owner.id
+
+    @property
     def is_valid(self) -> bool:
         """Whether no finding refuses the formula."""
         return self.tree is not None and not any(item.refuses for item in self.findings)
@@ -108,7 +130,7 @@ def check(text: str, names: Names, *, kind: Kind = "any") -> Checked:
         tree=tree,
         type=_one_type(tree.kinds),
         findings=tuple(found[:MAX_FINDINGS]),
-        field_ids=frozenset(use.field_id for use in uses),
+        field_ids=frozenset(u.field_id for u in uses if names.by_id(u.field_id) is not None),
         is_time_dependent=checker.is_time_dependent,
         stored=_write_stored(text, uses),
         uses=uses,
@@ -138,9 +160,24 @@ def from_stored(stored: str, names: Names) -> str:
         misread = _misread_pieces(pieces, ids, names)
         if not misread:
             return "".join(pieces)
+        if attempt == 0 and _say_own(pieces, ids, misread, names):
+            continue
         for index in misread[:1] if attempt < _MAX_PASSES // 2 else misread:
             pieces[index] = f"{{#{ids[index]}}}"
     return stored
+
+
+def _say_own(
+    pieces: list[str], ids: Mapping[int, str], misread: Sequence[int], names: Names
+) -> bool:
+    """Put 本单 before fields of the order that a column of the same name hides, where it may be."""
+    said = False
+    for index in misread:
+        field = names.by_id(ids[index])
+        own = f"{OWN}{field.label}" if field is not None else ""
+        if own and is_bare_name(own) and names.find(own) is None and names.find_own(own) is field:
+            pieces[index], said = own, True
+    return said
 
 
 def _misread_pieces(pieces: Sequence[str], ids: dict[int, str], names: Names) -> list[int]:
@@ -276,7 +313,9 @@ class _Checker:
             if found is not None and self.names.owner_of(node.text) is not None:
                 return None  # a column outside its rows
         else:
-            found = self.names.find(node.text)
+            found = self.names.find(node.text) or (
+                self.names.find_own(node.text) if scopes else None
+            )
         return FieldUse(start, end, found, frozenset({found.type})) if found else None
 
     def say_unknown_name(self, node: Name, scopes: tuple[Field, ...]) -> None:
@@ -406,7 +445,9 @@ class _Checker:
             args = tuple(self.visit(part, scopes) for part in node.args)
             return Call(node.start, node.end, node.name, node.name_end, args)
         self.is_time_dependent = self.is_time_dependent or function.uses_now
-        first = self.visit(node.args[0], scopes) if node.args else None
+        if function.en == TABLE_FUNCTION:
+            return self.visit_lookup(node, function, scopes)
+        first = self.visit_argument(function, node.args[0], scopes) if node.args else None
         over = self.rows_walked(function, first)
         inner = scopes if over is None else (*scopes, over)
         args = (
@@ -425,6 +466,30 @@ class _Checker:
         if function.uses_now or function.style is Style.ROWS or over is not None:
             return invoke
         return self.keep(invoke, args)
+
+    def visit_lookup(self, node: Call, function: Function, scopes: tuple[Field, ...]) -> Node:
+        """A call that asks a table: its name and column are known by id from here on."""
+        found = resolve_table(
+            node, self.names, lambda part: self.visit(part, scopes), function.usage
+        )
+        self.findings += found.findings
+        self.uses += [Use(part.start, part.end, id) for part, id in found.uses]
+        if found.args is None:
+            return Call(node.start, node.end, node.name, node.name_end, node.args)
+        return Invoke(node.start, node.end, function, found.args, found.kinds)
+
+    def visit_argument(self, function: Function, part: Node, scopes: tuple[Field, ...]) -> Node:
+        """The first argument: a node or stage written as text becomes its id."""
+        kinds = function.parameters[0].terms if function.parameters else ()
+        if not kinds:
+            return self.visit(part, scopes)
+        term, finding = resolve_term(part, kinds, self.names, function.zh)
+        if finding is not None:
+            self.findings.append(finding)
+        if term is None:
+            return part
+        self.uses.append(Use(part.start, part.end, str(term.value)))
+        return term
 
     def rows_walked(self, function: Function, first: Node | None) -> Field | None:
         """The ROWS field a row function walks, when it is one."""

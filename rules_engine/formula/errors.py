@@ -110,6 +110,16 @@ _NAMES: Final = {
     "pattern_not_literal": gettext_noop("%(function)s 的模式要直接写成文本，不能由计算得出"),
     "bad_pattern": gettext_noop("模式有错：%(reason)s"),
     "pattern_too_long": gettext_noop("模式有 %(count)d 个字符，最多 %(limit)d 个"),
+    "table_not_literal": gettext_noop("查表的表名要直接写成文本；用法：%(usage)s"),
+    "unknown_table": gettext_noop("没有已发布的查找表「%(name)s」%(hint)s"),
+    "table_gone": gettext_noop("查找表 %(id)s 不在这个环境里，请先建表并发布，或换一张表"),
+    "table_keys": gettext_noop("查找表「%(table)s」按 %(keys)s 查；用法：%(usage)s"),
+    "column_not_literal": gettext_noop(
+        "查表要取的列要直接写成文本；「%(table)s」有这些列：%(columns)s"
+    ),
+    "unknown_table_column": gettext_noop("查找表「%(table)s」没有可取的列「%(name)s」%(hint)s"),
+    "term_not_literal": gettext_noop("%(function)s 的%(what)s要直接写成文本，例如 \"推送WMS\""),
+    "unknown_term": gettext_noop("没有%(what)s「%(name)s」%(hint)s"),
     "judgement_kind": gettext_noop(
         "判断要得出“是/否”或检查结果，这里得出的是%(kind)s；请写成比较，例如 支付金额>0"
     ),
@@ -118,6 +128,9 @@ _NAMES: Final = {
 }
 
 _WARNINGS: Final = {
+    "table_key_type": gettext_noop(
+        "查找表的键「%(key)s」是%(kind)s，这里用文本去查，内容不是%(kind)s时会得出 #VALUE!"
+    ),
     "text_against_number": gettext_noop(
         "文本与数字比较：Excel 里文本总是大于数字，这个比较的结果永远是%(outcome)s"
     ),

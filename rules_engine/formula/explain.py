@@ -12,11 +12,23 @@ from config.errors import gettext_noop
 
 from .errors import FormulaErrors
 from .functions import is_reserved_name
-from .names import Field, Names
+from .names import OWN, Field, Names
 from .operators import COMPARISONS, number_to_text
 from .parse import LEVELS
 from .tokens import is_bare_name
-from .tree import ANYTHING, Chain, ColumnUse, FieldUse, Invoke, Kinds, Literal, Node, Percent, Sign
+from .tree import (
+    ANYTHING,
+    Chain,
+    ColumnUse,
+    FieldUse,
+    Invoke,
+    Kinds,
+    Literal,
+    Node,
+    Percent,
+    Sign,
+    TermUse,
+)
 from .values import Result, Value
 
 if TYPE_CHECKING:
@@ -62,6 +74,8 @@ class _Writer:
 
     def write(self, node: Node, level: int = 0) -> str:
         """level: the level of the operator around; an operator that binds no tighter gets ()."""
+        if isinstance(node, TermUse):
+            return name_of(str(node.value), self.names)
         if isinstance(node, Literal):
             return self.write_literal(node)
         if isinstance(node, FieldUse):
@@ -80,11 +94,21 @@ class _Writer:
 
     def write_field(self, field: Field) -> str:
         """Write the name that means this field here."""
+        if self.names.written_label(field.id) is not None:
+            return name_of(field.id, self.names)
         for names in (*(self.names.columns_of(rows) for rows in reversed(self.scopes)), self.names):
             found = names.find(field.label)
             if found is not None:
-                return name_of(field.id, names) if found.id == field.id else f"{{#{field.id}}}"
+                if found.id == field.id:
+                    return name_of(field.id, names)
+                return self.write_own(field)
         return f"{{#{field.id}}}"
+
+    def write_own(self, field: Field) -> str:
+        """Write a field of the order that a column of the same name hides."""
+        own = f"{OWN}{field.label}"
+        is_plain = is_bare_name(own) and self.names.find(own) is None
+        return own if is_plain and self.names.find_own(own) is field else f"{{#{field.id}}}"
 
     def write_chain(self, node: Chain, level: int) -> str:
         here = LEVELS[node.rest[0][0]]
@@ -136,7 +160,13 @@ def write_text(value: str) -> str:
 
 
 def name_of(field_id: str, names: Names) -> str:
-    """Write a field by its label: bare where that reads back, else in [brackets], else by id."""
+    """Write a field by its label: bare where that reads back, else in [brackets], else by id.
+
+    A table, its column, a node or a stage is written as text.
+    """
+    written = names.written_label(field_id)
+    if written is not None:
+        return write_text(written)
     field = names.by_id(field_id)
     if field is None:
         return f"{{#{field_id}}}"
@@ -172,6 +202,8 @@ def sentence(checked: Checked) -> str:
 
 
 def _say(node: Node, *, is_inner: bool = False) -> str:
+    if isinstance(node, TermUse):
+        return f"「{node.label}」"
     if isinstance(node, Literal):
         return _say_literal(node)
     if isinstance(node, FieldUse):
@@ -290,7 +322,17 @@ def _say_not(node: Invoke) -> str:
     return f"并非（{_say(inner)}）"
 
 
+def _say_lookup(node: Invoke) -> str:
+    """args: table, keys, column and perhaps what else to take."""
+    place = next(i for i, part in enumerate(node.args) if isinstance(part, TermUse))
+    keys = "、".join(_say(part, is_inner=True) for part in node.args[1:place])
+    said = f"查找表{_say(node.args[0])}里{keys}对应的{_say(node.args[place])}"
+    default = node.args[place + 1 :]
+    return f"{said}（没有时用{_say(default[0], is_inner=True)}）" if default else said
+
+
 _SPECIAL: Final[dict[str, Callable[[Invoke], str]]] = {
+    "LOOKUPTABLE": _say_lookup,
     "IF": _say_if,
     "IFS": _say_ifs,
     "SWITCH": _say_switch,

@@ -32,6 +32,16 @@ class Literal:
 
 
 @dataclass(frozen=True, slots=True)
+class TermUse(Literal):
+    """A word the environment knows, written as text: a node, a stage, a column of a table.
+
+    `value` is its id, so that renaming it changes nothing; `label` is what a person reads.
+    """
+
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Sign:
     """A plus or minus in front; binds tighter than ^ as in Excel."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any, Final, TypeAlias
 
@@ -126,9 +127,32 @@ _RESULT_LABELS: Final = {
     "not_applicable": gettext_noop("不适用"),
 }
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LookupTable:
+    """A table kept by the business, ready to be asked; made once per pass, never changed.
+
+    `kinds`: the types of the key columns. `places`: id of a value column -> its place in the rows.
+    `rows`: normalised keys (functions/tables.py) -> values. `fallbacks`: place -> what a key that
+    is not there gets when the formula names nothing; a place without one gives #N/A. `digest`
+    names the version, so that a score says which one it was made from.
+    """
+
+    id: str
+    name: str
+    kinds: tuple[ValueType, ...]
+    places: Mapping[str, int]
+    rows: Mapping[tuple[object, ...], tuple[Value, ...]]
+    fallbacks: Mapping[int, Value]
+    digest: str = ""
+
+    def __repr__(self) -> str:
+        return f"「{self.name}」（{len(self.rows)} 行）"
+
+
 # Any inside rows: a row is a mapping of column id to Value, or an element is a Value itself.
 Rows: TypeAlias = "tuple[Any, ...]"
-Value: TypeAlias = "float | str | bool | None | Unknown | ErrorValue | Result | Rows"
+Value: TypeAlias = "float | str | bool | None | Unknown | ErrorValue | Result | Rows | LookupTable"
 
 # What a strict operator or function passes on instead of computing.
 STOPPING: Final[frozenset[type]] = frozenset({ErrorValue, Unknown})
@@ -206,7 +230,7 @@ def clean(value: object) -> Value:
             return float(value)  # type: ignore[arg-type] # kind says int
         except OverflowError:
             return ErrorValue.NUM
-    if value is None or isinstance(value, str | bool | Unknown | ErrorValue | Result):
+    if value is None or isinstance(value, str | bool | Unknown | ErrorValue | Result | LookupTable):
         return value
     if isinstance(value, dt.date):
         return to_serial(value)

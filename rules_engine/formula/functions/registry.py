@@ -60,6 +60,7 @@ class Parameter:
     is_repeated: bool = False
     is_literal: bool = False
     keeps_blank: bool = False  # a blank reaches the function instead of counting as 0
+    terms: tuple[str, ...] = ()  # written as text, known by id: kinds of Term (node, stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +186,11 @@ def moment(label: str, **kinds: bool) -> Parameter:
 def day(label: str, **kinds: bool) -> Parameter:
     """A date-time as Excel's date functions take it: blank is day 0."""
     return _parameter(label, ValueType.DATETIME, **kinds)
+
+
+def term(label: str, *kinds: str) -> Parameter:
+    """A word the environment knows, written out as text: a node, a stage. Only as the first."""
+    return replace(_parameter(label, ValueType.TEXT), terms=kinds)
 
 
 def rows(label: str, **kinds: bool) -> Parameter:

@@ -17,7 +17,15 @@ from rules_engine.formula import (
     check,
     to_serial,
 )
+from rules_engine.formula.functions.tables import ExampleTable
+from rules_engine.formula.names import Term
 
+TERMS = (
+    Term("node:payment", "支付"),
+    Term("node:wms_push", "推送WMS"),
+    Term("stage:await_pay", "待付款"),
+    Term("stage:await_ship", "待发货"),
+)
 NOW = to_serial(dt.datetime(2026, 11, 13, 10, 0))  # noqa: DTZ001 - local wall time is meant
 
 
@@ -37,9 +45,13 @@ def type_of(value: object) -> ValueType:
 
 def read_facts(facts: Mapping[str, object]) -> tuple[Names, dict[str, Any]]:
     """Rows without a row to read columns from get the columns 数量 and 金额."""
-    fields = []
+    fields, tables = [], []
     values: dict[str, Any] = {}
     for label, value in facts.items():
+        if isinstance(value, ExampleTable):
+            tables.append(value.table)
+            values[value.table.id] = value.content
+            continue
         columns: tuple[Field, ...] = ()
         if isinstance(value, list | tuple) and (not value or isinstance(value[0], dict)):
             row: dict[str, Any] = {"数量": 0.0, "金额": 0.0} | (value[0] if value else {})
@@ -58,7 +70,7 @@ def read_facts(facts: Mapping[str, object]) -> tuple[Names, dict[str, Any]]:
         else:
             values[label] = value
         fields.append(Field(label, label, "", type_of(value), columns=columns))
-    return Names(fields), values
+    return Names(fields, tables, TERMS), values
 
 
 def evaluate(formula: str, facts: Mapping[str, object] | None = None) -> Value:

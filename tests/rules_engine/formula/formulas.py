@@ -13,6 +13,8 @@ from rules_engine.formula import (
     Names,
     ValueType,
 )
+from rules_engine.formula.functions.tables import build_table
+from rules_engine.formula.names import Table, Term
 
 FIELDS = (
     Field("f.number", "数值甲", "num_a", ValueType.NUMBER),
@@ -33,7 +35,41 @@ FIELDS = (
         ),
     ),
 )
-NAMES = Names(FIELDS)
+TABLES = (
+    Table(
+        "table:fees",
+        "运费表",
+        keys=(
+            Field("table:fees.text", "省", "", ValueType.TEXT),
+            Field("table:fees.number", "重量", "", ValueType.NUMBER),
+        ),
+        columns=(
+            Field("table:fees.fee", "运费", "fee", ValueType.MONEY),
+            Field("table:fees.any", "说明", "", ValueType.TEXT),
+        ),
+    ),
+    Table(
+        "table:days",
+        "节假日",
+        keys=(Field("table:days.day", "日期", "", ValueType.DATETIME),),
+        columns=(Field("table:days.on", "上班", "", ValueType.LOGICAL),),
+    ),
+)
+TERMS = (
+    Term("node:payment", "支付"),
+    Term("node:wms_push", "推送WMS"),
+    Term("stage:await_pay", "待付款"),
+    Term("stage:await_ship", "待发货"),
+)
+NAMES = Names(FIELDS, TABLES, TERMS)
+LOOKUPS = {
+    "table:fees": build_table(
+        TABLES[0],
+        [(["天猫", 1.0], [6.5, "普通"]), (["abc", 2.5], [None, ""]), (["5", 0.0], [0.0, "a*"])],
+        fallbacks=[9.0],
+    ),
+    "table:days": build_table(TABLES[1], [([46337.0], [False]), ([46338.5], [True])]),
+}
 
 _LEAVES = {
     ValueType.NUMBER: ["数值甲", "0", "1", "2.5", "-3", "1E10", "0.1", "pay", "数值甲%"],
@@ -81,8 +117,20 @@ def formulas(draw: st.DrawFn, kind: ValueType = ValueType.ANY, depth: int = 3) -
 
 
 @st.composite
+def lookup_arguments(draw: st.DrawFn, depth: int) -> list[str]:
+    table = draw(st.sampled_from(TABLES))
+    keys = [draw(formulas(key.type, max(0, depth))) for key in table.keys]
+    column = draw(st.sampled_from(table.columns))
+    default = draw(st.booleans())
+    rest = [draw(formulas(ValueType.ANY, max(0, depth)))] if default else []
+    return [f'"{table.name}"', *keys, f'"{column.label}"', *rest]
+
+
+@st.composite
 def calls(draw: st.DrawFn, function: Function, depth: int = 2) -> str:
     name = draw(st.sampled_from(function.names))
+    if function.en == "LOOKUPTABLE":
+        return f"{name}({', '.join(draw(lookup_arguments(depth)))})"
     if function.row_parameters and draw(st.booleans()):
         args = ["明细", "数量*支付金额", "数量>1"][: len(function.row_parameters)]
         if len(function.row_parameters) == 2:
@@ -99,7 +147,10 @@ def calls(draw: st.DrawFn, function: Function, depth: int = 2) -> str:
     args = []
     for index in range(count):
         parameter = function.parameter_at(index)
-        if parameter.is_literal:
+        if parameter.terms:
+            known = [term for term in TERMS if term.kind in parameter.terms]
+            args.append(f'"{draw(st.sampled_from(known)).label}"')
+        elif parameter.is_literal:
             args.append('"[a-z]+"')
         else:
             args.append(draw(formulas(parameter.type, max(0, depth))))
@@ -138,5 +189,7 @@ facts = st.fixed_dictionaries(
         "f.any": scalars,
         "f.list": st.one_of(st.lists(scalars, max_size=5), st.just(UNKNOWN), st.none()),
         "f.lines": st.one_of(rows, st.just(UNKNOWN), st.none()),
+        "table:fees": st.sampled_from([LOOKUPS["table:fees"], UNKNOWN]),
+        "table:days": st.just(LOOKUPS["table:days"]),
     }
 )

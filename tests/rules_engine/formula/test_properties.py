@@ -21,10 +21,11 @@ from rules_engine.formula import (
     from_stored,
     sentence,
 )
+from rules_engine.formula.names import Table, Term
 from rules_engine.formula.values import ErrorValue, Unknown
 
 from .facts import NOW
-from .formulas import FIELDS, NAMES, calls, facts, formulas
+from .formulas import FIELDS, NAMES, TABLES, TERMS, calls, facts, formulas
 
 quiet = settings(
     deadline=None,
@@ -131,7 +132,19 @@ def test_renaming_fields_never_changes_a_stored_formula(
     labels = st.sampled_from(
         ["数量", "支付金额", "明细", "真", "a b", "x]y", "新名字", "LEN", "", "qty"]
     )
-    renamed = Names(Field(f.id, data.draw(labels), "", f.type, columns=f.columns) for f in FIELDS)
+    renamed = Names(
+        (Field(f.id, data.draw(labels), "", f.type, columns=f.columns) for f in FIELDS),
+        (
+            Table(
+                table.id,
+                data.draw(labels),
+                table.keys,
+                tuple(Field(c.id, data.draw(labels), "", c.type) for c in table.columns),
+            )
+            for table in TABLES
+        ),
+        (Term(term.id, data.draw(labels)) for term in TERMS),
+    )
 
     today = from_stored(checked.stored, renamed)
 
