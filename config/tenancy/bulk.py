@@ -18,6 +18,10 @@ from config.tenancy.scope import require_environment_id, require_tenant_id
 
 Convert = Callable[[Any], Any] | None
 
+# With no statistics PostgreSQL's planner assumes 200 different values in every column, so that
+# below some hundred rows an index on the environment alone looks as good as the key itself.
+_PLANNED_BLIND = 200
+
 
 def _to_json(value: Any) -> str | None:
     return None if value is None else json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder)
@@ -122,3 +126,20 @@ def _copy_upsert(
             f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {staging} "  # noqa: S608 - our own names
             f"ON CONFLICT ({target}) DO {action}"
         )
+        _plan_again_while_growing(cursor, table, len(prepared))
+
+
+def _plan_again_while_growing(cursor: Any, table: str, rows: int) -> None:
+    """Drop the session's cached plans each time the rows it wrote to a table have doubled.
+
+    A foreign key is checked by a plan that the session keeps. Made while the table was empty, it
+    may use any index that begins with the environment, and then walks the whole environment for
+    every row: quadratic, until autovacuum's first ANALYZE a minute later. Doubling keeps the
+    number of new plans logarithmic.
+    """
+    written: dict[str, list[int]] = connection.__dict__.setdefault("bulk_written", {})
+    count = written.setdefault(table, [0, _PLANNED_BLIND])
+    count[0] += rows
+    if count[0] >= 2 * count[1]:
+        cursor.execute("DISCARD PLANS")
+        count[1] = count[0]

@@ -117,6 +117,71 @@ class SecureTables(migrations.operations.base.Operation):
         return "Force row-level security and scope foreign keys"
 
 
+class TrimScopedTables(migrations.operations.base.Operation):
+    """Drop what every insert paid for and nothing needed, on all environment tables of an app.
+
+    The single indexes on tenant and environment. On PostgreSQL also the plain foreign keys that
+    another rule implies: beside a composite key the plain one on the same column; and where such
+    a key is never null, those on environment (the parent's row has one) and tenant (the row
+    policy admits the tenant in force only). Plain SQL instead of AlterField, which would copy
+    every table on SQLite.
+    """
+
+    reversible = True
+    reduces_to_sql = False
+
+    def _models(self, app_label: str, state: Any) -> list[Any]:
+        return [
+            model
+            for model in state.apps.get_app_config(app_label).get_models()
+            if _is_scoped(model, "tenant") and _is_scoped(model, "environment")
+        ]
+
+    def state_forwards(self, app_label: str, state: Any) -> None:
+        """Both fields lose their index."""
+        for model in self._models(app_label, state):
+            for name in ("tenant", "environment"):
+                field = state.models[app_label, model._meta.model_name].fields[name].clone()
+                field.db_index = False
+                state.alter_field(app_label, model._meta.model_name, name, field, True)
+
+    def database_backwards(self, *args: Any) -> None:
+        """Nothing that is read depends on them."""
+
+    def database_forwards(
+        self, app_label: str, editor: Any, from_state: Any, to_state: Any
+    ) -> None:
+        for model in self._models(app_label, from_state):
+            table = editor.quote_name(model._meta.db_table)
+            with editor.connection.cursor() as cursor:
+                rules = editor.connection.introspection.get_constraints(
+                    cursor, model._meta.db_table
+                )
+            implied = self._implied(model, rules)
+            for name, rule in rules.items():
+                columns = rule["columns"]
+                if rule["foreign_key"] and len(columns) == 1 and columns[0] in implied:
+                    editor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {editor.quote_name(name)}")
+                is_scope = columns in (["tenant_id"], ["environment_id"])
+                if is_scope and rule["index"] and not rule["unique"]:
+                    editor.execute(f"DROP INDEX {editor.quote_name(name)}")
+
+    @staticmethod
+    def _implied(model: Any, rules: dict[str, Any]) -> set[str]:
+        """Columns whose plain foreign key says nothing that a composite one does not say."""
+        paired = {
+            rule["columns"][1]
+            for rule in rules.values()
+            if rule["foreign_key"] and len(rule["columns"]) == 2
+        }
+        if any(f.column in paired and not f.null for f in model._meta.local_fields):
+            return paired | {"tenant_id", "environment_id"}
+        return paired
+
+    def describe(self) -> str:
+        return "Drop unused single indexes and implied foreign keys of scoped tables"
+
+
 class CreateApplicationRole(migrations.operations.base.Operation):
     """The role the application runs as, and its rights on what exists and what will."""
 

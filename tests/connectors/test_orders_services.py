@@ -321,7 +321,8 @@ def test_a_batch_costs_a_fixed_number_of_queries(env):
         ):
             with CaptureQueriesContext(connection) as queries:
                 receive(records, source=source, now=NOW)
-            costs.append(len(queries))
+            # Growing tables let PostgreSQL plan anew now and then (config/tenancy/bulk.py).
+            costs.append(sum(query["sql"] != "DISCARD PLANS" for query in queries))
         return costs
 
     cost(1, "W")  # shops and statements are made once
