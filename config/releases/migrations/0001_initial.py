@@ -9,258 +9,94 @@ from config.tenancy.policies import SecureTables
 
 
 class Migration(migrations.Migration):
+
     initial = True
 
     dependencies = [
-        ("tenancy", "0001_initial"),
+        ('tenancy', '0001_initial'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="Document",
+            name='Document',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "public_id",
-                    models.CharField(
-                        default=config.tenancy.models.new_public_id,
-                        editable=False,
-                        max_length=24,
-                        unique=True,
-                    ),
-                ),
-                ("kind", models.CharField(max_length=30)),
-                ("key", models.CharField(max_length=60)),
-                ("name", models.CharField(max_length=100, verbose_name="名称")),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                (
-                    "environment",
-                    models.ForeignKey(
-                        editable=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="tenancy.environment",
-                    ),
-                ),
-                (
-                    "tenant",
-                    models.ForeignKey(
-                        editable=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="tenancy.tenant",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('public_id', models.CharField(default=config.tenancy.models.new_public_id, editable=False, max_length=24, unique=True)),
+                ('kind', models.CharField(max_length=30)),
+                ('key', models.CharField(max_length=60)),
+                ('name', models.CharField(max_length=100, verbose_name='名称')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('environment', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenancy.environment')),
+                ('tenant', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenancy.tenant')),
             ],
             options={
-                "verbose_name": "发布文档",
-                "verbose_name_plural": "发布文档",
-                "abstract": False,
-                "base_manager_name": "objects",
+                'verbose_name': '发布文档',
+                'verbose_name_plural': '发布文档',
+                'abstract': False,
+                'base_manager_name': 'objects',
             },
         ),
         migrations.CreateModel(
-            name="Version",
+            name='Version',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "public_id",
-                    models.CharField(
-                        default=config.tenancy.models.new_public_id,
-                        editable=False,
-                        max_length=24,
-                        unique=True,
-                    ),
-                ),
-                ("number", models.PositiveIntegerField(verbose_name="版本")),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("draft", "草稿"),
-                            ("submitted", "待审核"),
-                            ("changes_requested", "要求修改"),
-                            ("approved", "已通过"),
-                            ("published", "已发布"),
-                            ("retired", "已退役"),
-                        ],
-                        default="draft",
-                        max_length=20,
-                        verbose_name="状态",
-                    ),
-                ),
-                ("content", models.JSONField(default=dict)),
-                ("checksum", models.CharField(editable=False, max_length=64)),
-                ("note", models.TextField(blank=True, verbose_name="说明")),
-                (
-                    "origin",
-                    models.CharField(
-                        blank=True,
-                        help_text="预置模板或晋级来源",
-                        max_length=200,
-                        verbose_name="来源",
-                    ),
-                ),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("changed_at", models.DateTimeField(auto_now=True)),
-                ("submitted_at", models.DateTimeField(editable=False, null=True)),
-                ("published_at", models.DateTimeField(editable=False, null=True)),
-                (
-                    "author",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "based_on",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="releases.version",
-                    ),
-                ),
-                (
-                    "document",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="versions",
-                        to="releases.document",
-                    ),
-                ),
-                (
-                    "environment",
-                    models.ForeignKey(
-                        editable=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="tenancy.environment",
-                    ),
-                ),
-                (
-                    "published_by",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "tenant",
-                    models.ForeignKey(
-                        editable=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="tenancy.tenant",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('public_id', models.CharField(default=config.tenancy.models.new_public_id, editable=False, max_length=24, unique=True)),
+                ('number', models.PositiveIntegerField(verbose_name='版本')),
+                ('state', models.CharField(choices=[('draft', '草稿'), ('submitted', '待审核'), ('changes_requested', '要求修改'), ('approved', '已通过'), ('published', '已发布'), ('retired', '已退役')], default='draft', max_length=20, verbose_name='状态')),
+                ('content', models.JSONField(default=dict)),
+                ('checksum', models.CharField(editable=False, max_length=64)),
+                ('note', models.TextField(blank=True, verbose_name='说明')),
+                ('origin', models.CharField(blank=True, help_text='预置模板或晋级来源', max_length=200, verbose_name='来源')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('changed_at', models.DateTimeField(auto_now=True)),
+                ('submitted_at', models.DateTimeField(editable=False, null=True)),
+                ('published_at', models.DateTimeField(editable=False, null=True)),
+                ('author', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('based_on', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='releases.version')),
+                ('document', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='releases.document')),
+                ('environment', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenancy.environment')),
+                ('published_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('tenant', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenancy.tenant')),
             ],
             options={
-                "verbose_name": "版本",
-                "verbose_name_plural": "版本",
-                "abstract": False,
-                "base_manager_name": "objects",
+                'verbose_name': '版本',
+                'verbose_name_plural': '版本',
+                'abstract': False,
+                'base_manager_name': 'objects',
             },
         ),
         migrations.CreateModel(
-            name="Review",
+            name='Review',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "verdict",
-                    models.CharField(
-                        choices=[
-                            ("approve", "通过"),
-                            ("request_changes", "要求修改"),
-                            ("comment", "评论"),
-                        ],
-                        max_length=20,
-                    ),
-                ),
-                ("comment", models.TextField(blank=True, verbose_name="意见")),
-                ("checksum", models.CharField(editable=False, max_length=64)),
-                ("at", models.DateTimeField()),
-                (
-                    "environment",
-                    models.ForeignKey(
-                        editable=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="tenancy.environment",
-                    ),
-                ),
-                (
-                    "reviewer",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "tenant",
-                    models.ForeignKey(
-                        editable=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="tenancy.tenant",
-                    ),
-                ),
-                (
-                    "version",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="reviews",
-                        to="releases.version",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('verdict', models.CharField(choices=[('approve', '通过'), ('request_changes', '要求修改'), ('comment', '评论')], max_length=20)),
+                ('comment', models.TextField(blank=True, verbose_name='意见')),
+                ('checksum', models.CharField(editable=False, max_length=64)),
+                ('at', models.DateTimeField()),
+                ('environment', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenancy.environment')),
+                ('reviewer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('tenant', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenancy.tenant')),
+                ('version', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reviews', to='releases.version')),
             ],
             options={
-                "verbose_name": "审核意见",
-                "verbose_name_plural": "审核意见",
-                "abstract": False,
-                "base_manager_name": "objects",
+                'verbose_name': '审核意见',
+                'verbose_name_plural': '审核意见',
+                'abstract': False,
+                'base_manager_name': 'objects',
             },
         ),
         migrations.AddConstraint(
-            model_name="document",
-            constraint=models.UniqueConstraint(
-                fields=("environment", "kind", "key"), name="document_key_once"
-            ),
+            model_name='document',
+            constraint=models.UniqueConstraint(fields=('environment', 'kind', 'key'), name='document_key_once'),
         ),
         migrations.AddConstraint(
-            model_name="version",
-            constraint=models.UniqueConstraint(
-                fields=("document", "number"), name="version_number_once"
-            ),
+            model_name='version',
+            constraint=models.UniqueConstraint(fields=('document', 'number'), name='version_number_once'),
         ),
         migrations.AddConstraint(
-            model_name="version",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "published")),
-                fields=("document",),
-                name="one_published_version",
-            ),
+            model_name='version',
+            constraint=models.UniqueConstraint(condition=models.Q(('state', 'published')), fields=('document',), name='one_published_version'),
         ),
         SecureTables(),
     ]

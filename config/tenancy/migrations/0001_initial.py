@@ -12,408 +12,142 @@ from config.tenancy.policies import CreateApplicationRole, SecureTables
 
 
 class Migration(migrations.Migration):
+
     initial = True
 
     dependencies = [
-        ("auth", "0012_alter_user_first_name_max_length"),
+        ('auth', '0012_alter_user_first_name_max_length'),
     ]
 
     operations = [
         CreateApplicationRole(),
         migrations.CreateModel(
-            name="Division",
+            name='Division',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "public_id",
-                    models.CharField(
-                        default=config.tenancy.models.new_public_id,
-                        editable=False,
-                        max_length=24,
-                        unique=True,
-                    ),
-                ),
-                ("name", models.CharField(max_length=100, verbose_name="名称")),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('public_id', models.CharField(default=config.tenancy.models.new_public_id, editable=False, max_length=24, unique=True)),
+                ('name', models.CharField(max_length=100, verbose_name='名称')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                "verbose_name": "事业部",
-                "verbose_name_plural": "事业部",
+                'verbose_name': '事业部',
+                'verbose_name_plural': '事业部',
             },
         ),
         migrations.CreateModel(
-            name="Tenant",
+            name='Tenant',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "public_id",
-                    models.CharField(
-                        default=config.tenancy.models.new_public_id,
-                        editable=False,
-                        max_length=24,
-                        unique=True,
-                    ),
-                ),
-                ("name", models.CharField(max_length=100, verbose_name="名称")),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('public_id', models.CharField(default=config.tenancy.models.new_public_id, editable=False, max_length=24, unique=True)),
+                ('name', models.CharField(max_length=100, verbose_name='名称')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                "verbose_name": "租户",
-                "verbose_name_plural": "租户",
+                'verbose_name': '租户',
+                'verbose_name_plural': '租户',
             },
         ),
         migrations.CreateModel(
-            name="User",
+            name='User',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("password", models.CharField(max_length=128, verbose_name="password")),
-                (
-                    "last_login",
-                    models.DateTimeField(blank=True, null=True, verbose_name="last login"),
-                ),
-                (
-                    "is_superuser",
-                    models.BooleanField(
-                        default=False,
-                        help_text="Designates that this user has all permissions without explicitly assigning them.",
-                        verbose_name="superuser status",
-                    ),
-                ),
-                (
-                    "username",
-                    models.CharField(
-                        error_messages={"unique": "A user with that username already exists."},
-                        help_text="Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.",
-                        max_length=150,
-                        unique=True,
-                        validators=[django.contrib.auth.validators.UnicodeUsernameValidator()],
-                        verbose_name="username",
-                    ),
-                ),
-                (
-                    "first_name",
-                    models.CharField(blank=True, max_length=150, verbose_name="first name"),
-                ),
-                (
-                    "last_name",
-                    models.CharField(blank=True, max_length=150, verbose_name="last name"),
-                ),
-                (
-                    "email",
-                    models.EmailField(blank=True, max_length=254, verbose_name="email address"),
-                ),
-                (
-                    "is_staff",
-                    models.BooleanField(
-                        default=False,
-                        help_text="Designates whether the user can log into this admin site.",
-                        verbose_name="staff status",
-                    ),
-                ),
-                (
-                    "is_active",
-                    models.BooleanField(
-                        default=True,
-                        help_text="Designates whether this user should be treated as active. Unselect this instead of deleting accounts.",
-                        verbose_name="active",
-                    ),
-                ),
-                (
-                    "date_joined",
-                    models.DateTimeField(
-                        default=django.utils.timezone.now, verbose_name="date joined"
-                    ),
-                ),
-                (
-                    "public_id",
-                    models.CharField(
-                        default=config.tenancy.models.new_public_id,
-                        editable=False,
-                        max_length=24,
-                        unique=True,
-                    ),
-                ),
-                ("display_name", models.CharField(blank=True, max_length=50, verbose_name="姓名")),
-                (
-                    "groups",
-                    models.ManyToManyField(
-                        blank=True,
-                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
-                        related_name="user_set",
-                        related_query_name="user",
-                        to="auth.group",
-                        verbose_name="groups",
-                    ),
-                ),
-                (
-                    "user_permissions",
-                    models.ManyToManyField(
-                        blank=True,
-                        help_text="Specific permissions for this user.",
-                        related_name="user_set",
-                        related_query_name="user",
-                        to="auth.permission",
-                        verbose_name="user permissions",
-                    ),
-                ),
-                (
-                    "tenant",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="users",
-                        to="tenancy.tenant",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('password', models.CharField(max_length=128, verbose_name='password')),
+                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
+                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
+                ('username', models.CharField(error_messages={'unique': 'A user with that username already exists.'}, help_text='Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.', max_length=150, unique=True, validators=[django.contrib.auth.validators.UnicodeUsernameValidator()], verbose_name='username')),
+                ('first_name', models.CharField(blank=True, max_length=150, verbose_name='first name')),
+                ('last_name', models.CharField(blank=True, max_length=150, verbose_name='last name')),
+                ('email', models.EmailField(blank=True, max_length=254, verbose_name='email address')),
+                ('is_staff', models.BooleanField(default=False, help_text='Designates whether the user can log into this admin site.', verbose_name='staff status')),
+                ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
+                ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
+                ('public_id', models.CharField(default=config.tenancy.models.new_public_id, editable=False, max_length=24, unique=True)),
+                ('display_name', models.CharField(blank=True, max_length=50, verbose_name='姓名')),
+                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
+                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
+                ('tenant', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='users', to='tenancy.tenant')),
             ],
             options={
-                "verbose_name": "用户",
-                "verbose_name_plural": "用户",
+                'verbose_name': '用户',
+                'verbose_name_plural': '用户',
             },
             managers=[
-                ("objects", django.contrib.auth.models.UserManager()),
+                ('objects', django.contrib.auth.models.UserManager()),
             ],
         ),
         migrations.CreateModel(
-            name="Environment",
+            name='Environment',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "public_id",
-                    models.CharField(
-                        default=config.tenancy.models.new_public_id,
-                        editable=False,
-                        max_length=24,
-                        unique=True,
-                    ),
-                ),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("development", "开发"),
-                            ("staging", "预发"),
-                            ("production", "生产"),
-                        ],
-                        max_length=16,
-                        verbose_name="类型",
-                    ),
-                ),
-                (
-                    "time_zone",
-                    models.CharField(default="Asia/Shanghai", max_length=64, verbose_name="时区"),
-                ),
-                ("currency", models.CharField(default="CNY", max_length=3, verbose_name="币种")),
-                (
-                    "hold_limit",
-                    models.PositiveIntegerField(
-                        default=100,
-                        help_text="超过后先请人确认，不再自动挂起",
-                        verbose_name="十分钟内最多自动挂起单数",
-                    ),
-                ),
-                (
-                    "loss_per_hour_fen",
-                    models.BigIntegerField(
-                        default=4300000,
-                        help_text="用于损失估算，可按本事业部调整",
-                        verbose_name="每小时延迟损失（分）",
-                    ),
-                ),
-                ("is_active", models.BooleanField(default=True, verbose_name="启用")),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                (
-                    "division",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="environments",
-                        to="tenancy.division",
-                    ),
-                ),
-                (
-                    "tenant",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="environments",
-                        to="tenancy.tenant",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('public_id', models.CharField(default=config.tenancy.models.new_public_id, editable=False, max_length=24, unique=True)),
+                ('kind', models.CharField(choices=[('development', '开发'), ('staging', '预发'), ('production', '生产')], max_length=16, verbose_name='类型')),
+                ('time_zone', models.CharField(default='Asia/Shanghai', max_length=64, verbose_name='时区')),
+                ('currency', models.CharField(default='CNY', max_length=3, verbose_name='币种')),
+                ('hold_limit', models.PositiveIntegerField(default=100, help_text='超过后先请人确认，不再自动挂起', verbose_name='十分钟内最多自动挂起单数')),
+                ('loss_per_hour_fen', models.BigIntegerField(default=4300000, help_text='用于损失估算，可按本事业部调整', verbose_name='每小时延迟损失（分）')),
+                ('is_active', models.BooleanField(default=True, verbose_name='启用')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('division', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='environments', to='tenancy.division')),
+                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='environments', to='tenancy.tenant')),
             ],
             options={
-                "verbose_name": "环境",
-                "verbose_name_plural": "环境",
+                'verbose_name': '环境',
+                'verbose_name_plural': '环境',
             },
         ),
         migrations.CreateModel(
-            name="ScopeKey",
+            name='ScopeKey',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("name", models.CharField(max_length=100, verbose_name="用途")),
-                ("token_hash", models.CharField(editable=False, max_length=64, unique=True)),
-                ("last_four", models.CharField(editable=False, max_length=4)),
-                ("is_active", models.BooleanField(default=True, verbose_name="启用")),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("last_used_at", models.DateTimeField(blank=True, editable=False, null=True)),
-                (
-                    "environment",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="+",
-                        to="tenancy.environment",
-                    ),
-                ),
-                (
-                    "tenant",
-                    models.ForeignKey(
-                        editable=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="tenancy.tenant",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100, verbose_name='用途')),
+                ('token_hash', models.CharField(editable=False, max_length=64, unique=True)),
+                ('last_four', models.CharField(editable=False, max_length=4)),
+                ('is_active', models.BooleanField(default=True, verbose_name='启用')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('last_used_at', models.DateTimeField(blank=True, editable=False, null=True)),
+                ('environment', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenancy.environment')),
+                ('tenant', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenancy.tenant')),
             ],
             options={
-                "verbose_name": "接口令牌",
-                "verbose_name_plural": "接口令牌",
+                'verbose_name': '接口令牌',
+                'verbose_name_plural': '接口令牌',
             },
         ),
         migrations.AddField(
-            model_name="division",
-            name="tenant",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="divisions",
-                to="tenancy.tenant",
-            ),
+            model_name='division',
+            name='tenant',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='divisions', to='tenancy.tenant'),
         ),
         migrations.CreateModel(
-            name="Membership",
+            name='Membership',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "role",
-                    models.CharField(
-                        choices=[
-                            ("agent", "值班客服"),
-                            ("new_agent", "新人客服"),
-                            ("supervisor", "运营主管"),
-                            ("director", "运营总监"),
-                            ("tech_support", "技术支援"),
-                            ("reviewer", "IT 审核者"),
-                            ("division_admin", "事业部管理员"),
-                            ("headquarters", "总部"),
-                            ("shop_owner", "小微店主"),
-                            ("platform_admin", "平台管理员"),
-                        ],
-                        max_length=20,
-                        verbose_name="角色",
-                    ),
-                ),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                (
-                    "division",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="+",
-                        to="tenancy.division",
-                    ),
-                ),
-                (
-                    "environment",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="+",
-                        to="tenancy.environment",
-                    ),
-                ),
-                (
-                    "user",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="memberships",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "tenant",
-                    models.ForeignKey(
-                        editable=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="tenancy.tenant",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('role', models.CharField(choices=[('agent', '值班客服'), ('new_agent', '新人客服'), ('supervisor', '运营主管'), ('director', '运营总监'), ('tech_support', '技术支援'), ('reviewer', 'IT 审核者'), ('division_admin', '事业部管理员'), ('headquarters', '总部'), ('shop_owner', '小微店主'), ('platform_admin', '平台管理员')], max_length=20, verbose_name='角色')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('division', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenancy.division')),
+                ('environment', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenancy.environment')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
+                ('tenant', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenancy.tenant')),
             ],
             options={
-                "verbose_name": "成员",
-                "verbose_name_plural": "成员",
-                "abstract": False,
-                "base_manager_name": "objects",
-                "constraints": [
-                    models.UniqueConstraint(
-                        condition=models.Q(("division", None), ("environment", None)),
-                        fields=("tenant", "user", "role"),
-                        name="membership_once_in_tenant",
-                    ),
-                    models.UniqueConstraint(
-                        condition=models.Q(("division__isnull", False), ("environment", None)),
-                        fields=("tenant", "user", "division", "role"),
-                        name="membership_once_in_division",
-                    ),
-                    models.UniqueConstraint(
-                        condition=models.Q(("environment__isnull", False)),
-                        fields=("tenant", "user", "environment", "role"),
-                        name="membership_once_in_environment",
-                    ),
+                'verbose_name': '成员',
+                'verbose_name_plural': '成员',
+                'abstract': False,
+                'base_manager_name': 'objects',
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('division', None), ('environment', None)), fields=('tenant', 'user', 'role'), name='membership_once_in_tenant'),
+                    models.UniqueConstraint(condition=models.Q(('division__isnull', False), ('environment', None)), fields=('tenant', 'user', 'division', 'role'), name='membership_once_in_division'),
+                    models.UniqueConstraint(condition=models.Q(('environment__isnull', False)), fields=('tenant', 'user', 'environment', 'role'), name='membership_once_in_environment'),
                 ],
             },
         ),
         migrations.AddConstraint(
-            model_name="environment",
-            constraint=models.UniqueConstraint(
-                fields=("division", "kind"), name="environment_kind_in_division"
-            ),
+            model_name='environment',
+            constraint=models.UniqueConstraint(fields=('division', 'kind'), name='environment_kind_in_division'),
         ),
         migrations.AddConstraint(
-            model_name="division",
-            constraint=models.UniqueConstraint(
-                fields=("tenant", "name"), name="division_name_in_tenant"
-            ),
+            model_name='division',
+            constraint=models.UniqueConstraint(fields=('tenant', 'name'), name='division_name_in_tenant'),
         ),
         SecureTables(),
     ]
