@@ -81,6 +81,9 @@ NAVIGATION: tuple[tuple[Any, tuple[Destination, ...]], ...] = (
         (
             Destination("check_list", gettext_lazy("检查项"), roles.WRITE_RULES, (), "checks"),
             Destination("review_list", gettext_lazy("待审核"), roles.WRITE_RULES, (), "review"),
+            Destination(
+                "function_list", gettext_lazy("公式手册"), roles.VIEW_BOARD, ("formula_guide",)
+            ),
             Destination("node_table", gettext_lazy("节点表"), roles.VIEW_BOARD, (), ""),
         ),
     ),

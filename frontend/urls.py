@@ -13,6 +13,8 @@ from frontend.pages import (
     canvas,
     checks,
     files,
+    functions,
+    guide,
     holds,
     home,
     login,
@@ -44,6 +46,8 @@ urlpatterns = [
     *canvas.urlpatterns,
     *checks.urlpatterns,
     *reviews.urlpatterns,
+    *functions.urlpatterns,
+    *guide.urlpatterns,
     *files.urlpatterns,
     # one line per page module
     *api_access.urlpatterns,

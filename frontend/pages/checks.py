@@ -147,7 +147,8 @@ def read_number(text: str) -> int | float | str | None:
     return text.strip()[:20]
 
 
-def _read_text(text: str) -> str:
+def read_text(text: str) -> str:
+    """Typed text as it is kept."""
     # JSON in PostgreSQL has no NUL; browsers send line ends as CRLF, positions count one.
     return text.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
 
@@ -156,14 +157,14 @@ def read_dimension(posted: Any, before: dict[str, Any]) -> dict[str, Any]:
     """The dimension as posted: half-written values stay what was typed; choices stay choices."""
     dimension = dict(before)
     if "formula" in posted:
-        formula = _read_text(posted["formula"])
+        formula = read_text(posted["formula"])
         if len(formula) > MAX_FORMULA:
             raise BadInput(gettext_noop("公式超过 20,000 个字符，没有保存；请拆成几条检查"))
         dimension["formula"] = formula
         dimension.pop("stored", None)
     for name, limit in _TEXTS.items():
         if name in posted:
-            dimension[name] = _read_text(posted[name]).replace("\n", " ").strip()[:limit]
+            dimension[name] = read_text(posted[name]).replace("\n", " ").strip()[:limit]
     for name in ("points", "cap"):
         if name in posted:
             dimension[name] = read_number(posted[name])
@@ -401,7 +402,9 @@ def _save(request: Any, version: Version, key: str) -> HttpResponse:
     if not is_conflict:
         content = read_content(request.POST, version.content, key)
         if not request.htmx:
-            content = _apply_fix(request.POST.get("fix", ""), content, key)
+            dimension = drafts.find_dimension(content, key) or {}
+            fixed = apply_fix(str(dimension.get("formula", "")), request.POST.get("fix", ""))
+            content = drafts.put_dimension(content, {**dimension, "formula": fixed})
         version = _store(request, version, content)
     if not request.htmx:
         if is_conflict:
@@ -420,16 +423,15 @@ def _store(request: Any, version: Version, content: dict[str, Any]) -> Version:
     return get_version(saved.public_id)
 
 
-def _apply_fix(fix: str, content: dict[str, Any], key: str) -> dict[str, Any]:
-    """A one-click fix without a script: "start,end,text" on the formula just saved."""
-    start, _sep, rest = fix.partition(",")
-    end, _sep, text = rest.partition(",")
-    if not (start.isdigit() and end.isdigit()):
-        return content
-    dimension = drafts.find_dimension(content, key) or {}
-    formula = str(dimension.get("formula", ""))
-    fixed = formula[: int(start)] + text[:MAX_FORMULA] + formula[int(end) :]
-    return drafts.put_dimension(content, {**dimension, "formula": fixed})
+_FIX = re.compile(r"([0-9]{1,5}),([0-9]{1,5}),(.*)", re.DOTALL)
+
+
+def apply_fix(formula: str, fix: str) -> str:
+    """A one-click fix without a script: "start,end,text" on the formula as posted."""
+    found = _FIX.fullmatch(fix)
+    if found is None:
+        return formula
+    return formula[: int(found[1])] + found[3][:MAX_FORMULA] + formula[int(found[2]) :]
 
 
 def _status_context(request: Any, version: Version, key: str) -> dict[str, Any]:
@@ -572,7 +574,7 @@ def check_submit(request: Any, version_id: str, key: str) -> HttpResponse:
     """Put a draft before the reviewers; refused with every problem and its place."""
     version = get_version(version_id)
     check_editable(version, request)
-    note = _read_text(request.POST.get("note", "")).strip()[:500]
+    note = read_text(request.POST.get("note", "")).strip()[:500]
     problems = trials.list_problems(version.content)
     if not note:
         problems.append(trials.Problem(text=_("请写一句改了什么、为什么")))
@@ -643,7 +645,7 @@ def check_preview(request: Any, version_id: str, key: str) -> HttpResponse:
     dimension = drafts.find_dimension(version.content, key)
     if dimension is None:
         raise NotFound(gettext_noop("草稿里没有这条检查，可能已被删除"))
-    numbers = _read_text(request.GET.get("numbers", ""))[:4000].split()
+    numbers = read_text(request.GET.get("numbers", ""))[:4000].split()
     context = trials.try_out(
         dimension,
         numbers=numbers[: trials.TRIALS_SHOWN],

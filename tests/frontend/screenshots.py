@@ -53,6 +53,11 @@ PAGES: dict[str, tuple[str, str]] = {
     "canvas-edit": ("/canvas/edit/", ""),
     "robot-new": ("/robots/", "a[href*='new']"),
     "check-new": ("/checks/new/", ""),
+    "functions": ("/functions/", ""),
+    "functions-found": ("/functions/?q=距今", "details.function summary"),
+    "function": ("/functions/IF/", ""),
+    "function-tried": ("/functions/SUM/", "[data-testid=show-example] >> nth=2"),
+    "guide": ("/guide/", ""),
     "missing": ("/orders/not-an-order/", ""),
 }
 # Pages of things the seeding makes: their addresses come from it.

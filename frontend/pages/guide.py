@@ -1,0 +1,105 @@
+"""The guide for people who come from Excel, with the table of additions and differences."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Any
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import path
+from django.utils.html import conditional_escape, format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET
+
+from config.tenancy.roles import VIEW_BOARD
+from frontend.pages.checks import page
+from frontend.pages.guide_text import GUIDE_NOW, SECTIONS, Case, Section
+from rules_engine.formula import UNKNOWN, ErrorValue
+from rules_engine.formula.differences import DIFFERENCES
+
+_CODE = re.compile(r"`([^`]+)`")
+
+
+def write_prose(text: str, params: Any) -> SafeString:
+    """A paragraph in the reader's language, with its formulas as code."""
+    said = _(text)
+    said = said % params if params else said
+    pieces = _CODE.split(said)
+    return mark_safe(  # noqa: S308 - every piece is escaped
+        "".join(
+            format_html("<code>{}</code>", piece) if number % 2 else conditional_escape(piece)
+            for number, piece in enumerate(pieces)
+        )
+    )
+
+
+def describe_fact(value: object) -> str:
+    """A value of a made-up order in words."""
+    if value is UNKNOWN:
+        return _("未知")
+    if value is None:
+        return _("空")
+    if isinstance(value, bool):
+        return _("是") if value else _("否")
+    if isinstance(value, dt.datetime):
+        return f"{value:%m-%d %H:%M}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple):
+        lines = (
+            "，".join(f"{name} {describe_fact(item)}" for name, item in row.items())
+            for row in value
+        )
+        return _("%(n)s 行（%(rows)s）") % {"n": len(value), "rows": "；".join(lines)}
+    return f"“{value}”"
+
+
+def _write_case(case: Case) -> dict[str, Any]:
+    return {
+        "formula": case.formula,
+        "answer": case.answer,
+        "given": [(label, describe_fact(value)) for label, value in case.facts.items()],
+        "note": _(case.note) if case.note else "",
+    }
+
+
+def _write_section(section: Section) -> dict[str, Any]:
+    cases = []
+    before: Case | None = None
+    for case in section.cases:  # what stays the same is shown once
+        same = {
+            "is_same": before is not None and case.formula == before.formula,
+            "is_same_order": before is not None and bool(case.facts) and case.facts == before.facts,
+        }
+        cases.append({**_write_case(case), **same})
+        before = case
+    return {
+        "key": section.key,
+        "title": _(section.title),
+        "prose": [write_prose(text, section.params) for text in section.prose],
+        "steps": [write_prose(text, section.params) for text in section.steps],
+        "cases": cases,
+        "after": [write_prose(text, section.params) for text in section.after],
+    }
+
+
+@page(VIEW_BOARD)
+@require_GET
+def formula_guide(request: Any) -> HttpResponse:
+    """The guide."""
+    return render(
+        request,
+        "functions/guide.html",
+        {
+            "now": GUIDE_NOW,
+            "sections": [_write_section(section) for section in SECTIONS],
+            "differences": DIFFERENCES,
+            "error_values": list(ErrorValue),
+        },
+    )
+
+
+urlpatterns = [path("guide/", formula_guide, name="formula_guide")]
