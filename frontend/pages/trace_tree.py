@@ -180,8 +180,8 @@ def write_brief(node: Node, text: str) -> str:
     if len(text) <= _BRIEF:
         return text
     if isinstance(node, Invoke):
-        inner = "，".join(_shorten(part) for part in node.args[:4])
-        more = "，…" if len(node.args) > 4 else ""
+        inner = "，".join(_shorten(part) for part in node.typed_args[:4])
+        more = "，…" if len(node.typed_args) > 4 else ""
         return f"{node.function.zh}({inner}{more})"
     if isinstance(node, Chain):
         pieces = [_shorten(node.first)]

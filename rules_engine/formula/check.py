@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from typing import Literal as OneOf
 
+from .costs import count_demand, exceeded
 from .errors import Finding, Fix, FormulaErrors, find
 from .explain import name_of
 from .functions import Function, Sees, Style, constant_named, find_function, function_names
 from .functions.registry import Parameter
 from .functions.texts import BadPattern, compile_pattern
-from .limits import MAX_FINDINGS, MAX_PATTERN
+from .limits import MAX_FINDINGS, MAX_PATTERN, start_text_work
 from .lookups import TABLE_FUNCTION, resolve_table, resolve_term
 from .moments import parse_moment
 from .names import OWN, TABLE_PREFIX, Field, Names, nearest_name
@@ -117,12 +118,17 @@ def check(text: str, names: Names, *, kind: Kind = "any") -> Checked:
     for any text; findings come in the order of their places.
     """
     parsed, findings = parse(text)
+    start_text_work()  # of all constant parts together
     if parsed is None:
         return Checked(text, None, ValueType.ANY, tuple(findings), frozenset(), False, text)
     checker = _Checker(text, names)
     tree = checker.visit(parsed, ())
     if kind != "any":
         checker.check_kind(tree, kind)
+    too_much = exceeded(count_demand(tree))
+    if too_much is not None:
+        code, count, limit = too_much
+        checker.say(code, tree, count=count, limit=limit)
     found = sorted(checker.findings, key=lambda item: (item.start, item.end, not item.refuses))
     uses = tuple(sorted(checker.uses, key=lambda use: use.start))
     return Checked(
@@ -130,7 +136,9 @@ def check(text: str, names: Names, *, kind: Kind = "any") -> Checked:
         tree=tree,
         type=_one_type(tree.kinds),
         findings=tuple(found[:MAX_FINDINGS]),
-        field_ids=frozenset(u.field_id for u in uses if names.by_id(u.field_id) is not None),
+        field_ids=frozenset(
+            {u.field_id for u in uses if names.by_id(u.field_id) is not None} | checker.implicit_ids
+        ),
         is_time_dependent=checker.is_time_dependent,
         stored=_write_stored(text, uses),
         uses=uses,
@@ -219,6 +227,7 @@ class _Checker:
         self.names = names
         self.findings: list[Finding] = []
         self.uses: list[Use] = []
+        self.implicit_ids: set[str] = set()
         self.is_time_dependent = False
         self.constants: dict[int, Value] = {}  # id of typed node -> value without field or clock
         self.kept: list[Node] = []  # keeps those ids alive
@@ -268,6 +277,9 @@ class _Checker:
         values = [self.constants[id(part)] for part in parts]
         value = evaluate_constant(with_constants(node, values))
         self.note_constant(node, value)
+        if value is ErrorValue.LIMIT:
+            self.say("too_costly", node)
+            return node
         is_news = not any(isinstance(part, ErrorValue) for part in values)
         if isinstance(value, ErrorValue) and is_news and not self.is_expected_error(node):
             self.say("always_error", node, error=value.code, reason=value.label)
@@ -460,12 +472,21 @@ class _Checker:
             return Call(node.start, node.end, node.name, node.name_end, args)
         self.check_arguments(function, args, over)
         kinds = self.kinds_of_call(function, args, over)
+        args = (*(self.read_besides(id, node.end) for id in function.implicit), *args)
         invoke = Invoke(node.start, node.end, function, args, kinds, over)
         if function.style is Style.LAZY:
             self.warn_branches(invoke)
         if function.uses_now or function.style is Style.ROWS or over is not None:
             return invoke
         return self.keep(invoke, args)
+
+    def read_besides(self, id: str, place: int) -> Node:
+        """A field a function reads by itself; blank where the names have none."""
+        field = self.names.by_id(id)
+        if field is None:
+            return Literal(place, place, None, frozenset({ValueType.ANY}))
+        self.implicit_ids.add(id)
+        return FieldUse(place, place, field, frozenset({field.type}))
 
     def visit_lookup(self, node: Call, function: Function, scopes: tuple[Field, ...]) -> Node:
         """A call that asks a table: its name and column are known by id from here on."""

@@ -120,10 +120,11 @@ class _Writer:
         return f"({inner})" if level >= here else inner
 
     def write_call(self, node: Invoke) -> str:
-        first = [self.write(part) for part in node.args[:1]]
+        args = node.typed_args
+        first = [self.write(part) for part in args[:1]]
         if node.over is not None:
             self.scopes.append(node.over)
-        rest = [self.write(part) for part in node.args[1:]]
+        rest = [self.write(part) for part in args[1:]]
         if node.over is not None:
             self.scopes.pop()
         name = node.function.zh if self.language == "zh" else node.function.en
@@ -258,7 +259,7 @@ def _say_call(node: Invoke) -> str:
     if node.over is not None:
         return _say_rows(node, [_say(part, is_inner=True) for part in node.args])
     function = node.function
-    parts = [_say_argument(part) for part in node.args]
+    parts = [_say_argument(part) for part in node.typed_args]
     if not parts:
         return function.reading or function.zh
     if "{*" in function.reading:
@@ -266,7 +267,7 @@ def _say_call(node: Invoke) -> str:
     places = [int(index) for index in re.findall(r"\{([0-9])\}", function.reading)]
     if places and max(places) < len(parts):
         return re.sub(r"\{([0-9])\}", lambda match: parts[int(match[1])], function.reading)
-    return f"{function.zh}({'、'.join(_say(part) for part in node.args)})"
+    return f"{function.zh}({'、'.join(_say(part) for part in node.typed_args)})"
 
 
 def _say_argument(node: Node) -> str:

@@ -129,8 +129,18 @@ class Invoke:
     kinds: Kinds
     over: Field | None = None
 
+    @property
+    def typed_args(self) -> tuple[Node, ...]:
+        """The arguments a person wrote, without the fields the function reads besides."""
+        return self.args[len(self.function.implicit) :]
+
 
 Node: TypeAlias = Literal | Sign | Percent | Chain | Name | Call | FieldUse | ColumnUse | Invoke
+
+
+def is_hidden(node: Node) -> bool:
+    """Tell whether a node stands for nothing typed: what a function reads besides."""
+    return node.start == node.end and isinstance(node, FieldUse | Literal)
 
 
 def children_of(node: Node) -> tuple[Node, ...]:

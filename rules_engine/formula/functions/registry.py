@@ -12,6 +12,7 @@ from enum import Enum, StrEnum
 from typing import Any, Final, TypeAlias, TypeVar
 
 from config.errors import gettext_noop
+from rules_engine.formula.limits import SHORT_TEXT, spend_text
 from rules_engine.formula.operators import keep, to_logical, to_number, to_text
 from rules_engine.formula.tree import Kinds
 from rules_engine.formula.values import (
@@ -26,11 +27,12 @@ from rules_engine.formula.values import (
 
 
 class Cost(StrEnum):
-    """What one call costs, from constant to one walk per row."""
+    """What one call costs, from constant to one walk per row; look-ups are counted when saved."""
 
     CONSTANT = "constant"
     TEXT = "text"  # in the length of the text
     ROWS = "rows"  # in the number of rows or list elements
+    LOOKUP = "lookup"  # one look into a table kept by the business
 
 
 class Style(Enum):
@@ -98,6 +100,7 @@ class Function:
     blank: str = DEFAULT_BLANK
     unknown: str = DEFAULT_UNKNOWN
     uses_now: bool = False
+    implicit: tuple[str, ...] = ()  # ids of fields it reads besides; they come before what is typed
     is_bare: bool = False  # may be written without brackets (通过, TRUE)
     in_pairs: bool = False  # repeated parameters come two by two
     infer: Infer | None = None
@@ -221,6 +224,11 @@ def to_rows(value: Value) -> Value:
     return (value,)
 
 
+def hand_on(value: Value) -> Value:
+    """Take an implicit field as it is, rows too."""
+    return value
+
+
 _COERCE: Final[dict[ValueType, Callable[[Value], Value]]] = {
     ValueType.NUMBER: to_number,
     ValueType.MONEY: to_number,
@@ -239,11 +247,13 @@ def _coercion(parameter: Parameter) -> Callable[[Value], Value]:
 
 
 def _bind(function: Function, count: int) -> Callable[..., Value]:
-    run = function.run
+    run = _metered(function.run) if function.cost is Cost.TEXT else function.run
     if function.sees is Sees.EVERYTHING:
         return run
-    coerce = tuple(
-        _coercion(function.parameter_at(index)) for index in range(count - function.uses_now)
+    hidden = len(function.implicit)
+    coerce = (hand_on,) * hidden + tuple(
+        _coercion(function.parameter_at(index))
+        for index in range(count - function.uses_now - hidden)
     )
     if function.uses_now:
         coerce = (keep, *coerce)
@@ -254,6 +264,21 @@ def _bind(function: Function, count: int) -> Callable[..., Value]:
     if count == 2:
         return _bind_two(run, coerce[0], coerce[1])
     return _bind_many(run, coerce)
+
+
+def _metered(run: Run) -> Run:
+    """Count the characters a text function is given."""
+
+    def call(*values: Value) -> Value:
+        size = 0
+        for value in values:
+            if type(value) is str:
+                size += len(value)
+        if size > SHORT_TEXT:
+            spend_text(size)
+        return run(*values)
+
+    return call
 
 
 def _bind_seeing_errors(run: Run) -> Run:
