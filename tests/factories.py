@@ -135,7 +135,7 @@ def canonical_order(now: datetime = NOW, **changes: Any) -> CanonicalOrder:
         "province": "浙江省",
         "city": "杭州市",
         "district": "余杭区",
-        "address_detail": "文一西路 969 号 3 幢 501 室",
+        "address_detail": f"文一西路 969 号 3 幢 {number[-4:]} 室",
         "lines": (
             CanonicalLine(
                 line_id="1",

@@ -105,6 +105,7 @@ class CanonicalOrder:
     balance_due_at: datetime | None = None
     gifts_due: int | None = None
     gifts_packed: int | None = None
+    parent_no: str = ""  # the order it belongs to: a privilege deposit, the whole of a split
     buyer: str = ""
     receiver_name: str = ""
     receiver_phone: str = ""

@@ -95,6 +95,10 @@ class Order(EnvironmentModel):
     phone_tail = models.CharField(_("手机尾号"), max_length=4, blank=True)
     phone_index = models.CharField(max_length=32, blank=True, editable=False)
     buyer_index = models.CharField(max_length=32, blank=True, editable=False)
+    address_index = models.CharField(max_length=32, blank=True, editable=False)
+    parent_no = models.CharField(
+        _("关联订单号"), max_length=64, blank=True, help_text=_("特权定金单，或拆单前的订单")
+    )
     remark = models.TextField(_("备注"), blank=True)
     custom = models.JSONField(_("自定义字段"), default=dict, blank=True)
 
@@ -133,6 +137,8 @@ class Order(EnvironmentModel):
             models.Index(fields=["environment", "received_at", "id"], name="order_by_received"),
             models.Index(fields=["environment", "phone_tail"], name="order_by_phone_tail"),
             models.Index(fields=["environment", "buyer_index"], name="order_by_buyer"),
+            models.Index(fields=["environment", "address_index"], name="order_by_address"),
+            models.Index(fields=["environment", "parent_no"], name="order_by_parent"),
         ]
 
     def __str__(self) -> str:

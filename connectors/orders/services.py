@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -16,7 +17,7 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
-from django.db.models import F, Max, OuterRef, Subquery
+from django.db.models import F, Max, OuterRef, Q, Subquery
 
 from config.releases.services import get_published
 from config.secrets import blind_index, encrypt
@@ -57,6 +58,7 @@ Line = OrderLine | CanonicalLine
 NODE_TABLE_KIND = "node_table"
 NODE_TABLE_KEY = "default"
 MAX_BATCH = 500
+MAX_RELATED_MARKED = 500
 # A platform that tells no promise still expects dispatch within 48 hours of payment.
 DEFAULT_SHIP_WITHIN = timedelta(hours=48)
 # One fen of rounding between platform and shop is no price error (promo/README).
@@ -295,6 +297,7 @@ class _Batch:
         order.phone_tail = phone[-4:] if phone[-4:].isdigit() else ""
         order.phone_index = blind_index(phone, purpose="phone") if "*" not in phone else ""
         order.buyer_index = blind_index(record.buyer, purpose="buyer")
+        order.address_index = blind_index(place_of(record), purpose="address")
         order.content_hash = digest
 
     # -- payments and receipts ---------------------------------------------------------------
@@ -560,12 +563,35 @@ class _Batch:
         )
 
     def _mark_related(self, changed: dict[str, Order]) -> None:
-        """Raise the revision of other open orders of the same buyers: their facts may move."""
-        buyers = {order.buyer_index for order in changed.values() if order.buyer_index}
-        if buyers:
-            Order.objects.waiting().filter(buyer_index__in=buyers).exclude(
-                pk__in=[order.pk for order in changed.values()]
-            ).update(revision=F("revision") + 1)
+        """Raise the revision of other open orders of the same buyers and addresses, and of those a
+        platform ties to them: their facts may move.
+
+        At most MAX_RELATED_MARKED: thousands may share a forwarder's address. The clock pass of
+        the same minute reads the rest anew anyway.
+        """
+        orders = list(changed.values())
+        shared = Q(parent_no__in=[order.order_no for order in orders])
+        for column, values in (
+            ("buyer_index", {order.buyer_index for order in orders}),
+            ("address_index", {order.address_index for order in orders}),
+            ("order_no", {order.parent_no for order in orders}),
+            ("parent_no", {order.parent_no for order in orders}),
+        ):
+            if known := values - {""}:
+                shared |= Q(**{f"{column}__in": known})
+        others = Order.objects.waiting().filter(shared).exclude(pk__in=[o.pk for o in orders])
+        if found := list(others.values_list("pk", flat=True)[:MAX_RELATED_MARKED]):
+            Order.objects.filter(pk__in=found).update(revision=F("revision") + 1)
+
+
+def place_of(record: CanonicalOrder) -> str:
+    """The whole address in one form, whatever the spacing; empty when any of it is hidden."""
+    detail = record.address_detail
+    if not detail or "*" in detail or not (record.province or record.city):
+        return ""
+    parts = (record.province, record.city, record.district, record.town, detail)
+    written = unicodedata.normalize("NFKC", "".join(part or "" for part in parts))
+    return "".join(written.split()).lower()
 
 
 def digest_systems(order: Order, payments: Sequence[Payment], receipts: Sequence[Receipt]) -> None:

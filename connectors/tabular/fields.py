@@ -265,6 +265,13 @@ FIELDS: tuple[Field, ...] = (
         "order.gifts_packed", gettext_noop("赠品已配"), "count", "赠品已配 已配赠品 gifts_packed"
     ),
     _field(
+        "order.parent_no",
+        gettext_noop("关联订单号"),
+        "key",
+        "关联订单号 关联订单 父订单号 主订单号 原订单号 特权定金订单号 定金订单号 parent_no parent_order_no related_order_no",
+        max_length=64,
+    ),
+    _field(
         "order.buyer",
         gettext_noop("买家"),
         "text",

@@ -12,9 +12,12 @@ from datetime import datetime
 from typing import Final
 
 from config.errors import gettext_noop
-from rules_engine.formula import Field, Names, ValueType
+from connectors.orders.nodes import DEFAULT_NODES
+from connectors.orders.statuses import STAGE_LABELS
+from rules_engine.formula import Field, Names, Table, Term, ValueType
 
-CATALOG_VERSION: Final = 2  # raise it when a stored value changes its meaning
+DEFAULT_NODE_LABELS: Final = tuple((node.code, node.label) for node in DEFAULT_NODES)
+CATALOG_VERSION: Final = 3  # raise it when a stored value changes its meaning
 
 NUMBER, MONEY, TEXT = ValueType.NUMBER, ValueType.MONEY, ValueType.TEXT
 LOGICAL, DATETIME, ROWS = ValueType.LOGICAL, ValueType.DATETIME, ValueType.ROWS
@@ -56,6 +59,7 @@ _ADDRESS: Final = gettext_noop("地址")
 _NODE: Final = gettext_noop("节点与时钟")
 _FRESHNESS: Final = gettext_noop("数据新鲜度")
 _ROWS_TOPIC: Final = gettext_noop("明细与付款")
+_RELATED: Final = gettext_noop("其他订单")
 _CUSTOM: Final = gettext_noop("自定义字段")
 
 
@@ -75,6 +79,8 @@ def _fact(
     is_occurrence: bool = False,
     is_current: bool = False,
     columns: tuple[Field, ...] = (),
+    is_prefetched: bool = False,
+    is_hidden: bool = False,
 ) -> Fact:
     return Fact(
         id=id,
@@ -91,6 +97,8 @@ def _fact(
         is_personal=is_personal,
         is_occurrence=is_occurrence,
         is_current=is_current,
+        is_prefetched=is_prefetched,
+        is_hidden=is_hidden,
     )
 
 
@@ -204,6 +212,127 @@ PAYMENT_COLUMNS: Final[tuple[Field, ...]] = (
 LINES_ID: Final = "lines"
 PAYMENTS_ID: Final = "payments"
 
+# --- what is fetched beside the order, only for formulas that use it -------------------------------
+
+MAX_RELATED: Final = 50  # rows of a relation, the newest
+RELATED_DAYS: Final = 30  # how far back buyers and addresses are followed
+SAME_SKU_HOURS: Final = 24
+LINKED, SAME_BUYER = "relation.linked", "relation.same_buyer"
+SAME_ADDRESS, SAME_SKU = "relation.same_address", "relation.same_sku"
+PASSAGES, EVENTS = "history.passages", "history.events"
+PROMOTIONS_ID, HOLIDAYS_ID = "calendar.promotions", "calendar.holidays"
+_PIECES: Final = gettext_noop("件")
+
+
+def _related_columns(rows: str) -> tuple[Field, ...]:
+    """What a formula sees of another order: nothing personal."""
+    return (
+        _column(rows, "order_no", "订单号", "order_no", TEXT, "MP100110000234"),
+        _column(rows, "channel", "渠道", "channel", TEXT, "天猫"),
+        _column(rows, "shop", "店铺", "shop", TEXT, "天猫旗舰店"),
+        _column(rows, "stage", "阶段", "stage", TEXT, "待发货"),
+        _column(rows, "is_over", "已结束", "is_over", LOGICAL, "否"),
+        _column(rows, "placed_at", "下单时间", "placed_at", DATETIME, "2025-11-11 00:15"),
+        _column(rows, "paid_at", "付款时间", "paid_at", DATETIME, "2025-11-11 00:15"),
+        _column(rows, "shipped_at", "发货时间", "shipped_at", DATETIME, "2025-11-12 09:30"),
+        _column(rows, "payable", "应付金额", "payable_amount", MONEY, "128.00", _YUAN),
+        _column(rows, "paid", "实付金额", "paid_amount", MONEY, "128.00", _YUAN),
+        _column(rows, "quantity", "数量", "quantity", NUMBER, "2", _PIECES),
+        _column(rows, "refund_state", "退款状态", "refund_state", TEXT, "已退款"),
+        _column(rows, "presale_phase", "预售阶段", "presale_phase", TEXT, "定金已付"),
+        _column(rows, "deposit", "定金", "deposit", MONEY, "50.00", _YUAN),
+        _column(rows, "deposit_paid_at", "定金支付时间", "deposit_paid_at", DATETIME, "2025-11-01 20:05"),
+        _column(rows, "balance_due_at", "尾款截止", "balance_due_at", DATETIME, "2025-11-12 00:00"),
+    )  # fmt: skip
+
+
+def _relation(id: str, label: str, alias: str, description: str, *more: Field) -> Fact:
+    return _fact(
+        id,
+        label,
+        alias,
+        ROWS,
+        _RELATED,
+        f"计数({label}, 距今天数(下单时间) <= 7)",
+        description,
+        columns=(*_related_columns(id), *more),
+        is_prefetched=True,
+    )
+
+
+def _hidden(id: str, label: str, source: str, *columns: Field) -> Fact:
+    alias = id.replace(".", "_")
+    return _fact(
+        id, label, alias, ROWS, _NODE, "", source=source, columns=columns,
+        is_prefetched=True, is_hidden=True,
+    )  # fmt: skip
+
+
+RELATIONS: Final[tuple[Fact, ...]] = (
+    _relation(
+        LINKED,
+        "关联订单",
+        "linked_orders",
+        gettext_noop(
+            "平台说与这张订单有关的订单：特权定金、拆单前后的订单；列名与本单相同时，本单的写成 本单付款时间"
+        ),
+        _column(LINKED, "link", "关系", "link", TEXT, "上级"),
+    ),
+    _relation(
+        SAME_BUYER,
+        "同买家订单",
+        "same_buyer_orders",
+        gettext_noop("同一买家最近 30 天的其他订单，最多 50 张，新的在前；平台没有给出买家时未知"),
+    ),
+    _relation(
+        SAME_ADDRESS,
+        "同地址订单",
+        "same_address_orders",
+        gettext_noop("收件地址完全相同的最近 30 天的其他订单，最多 50 张；平台隐藏了地址时未知"),
+    ),
+    _relation(
+        SAME_SKU,
+        "同商品订单",
+        "same_sku_orders",
+        gettext_noop("最近 24 小时里含有同一 SKU 的其他订单，最多 50 张，新的在前；赠品不算"),
+    ),
+)
+HIDDEN: Final[tuple[Fact, ...]] = (
+    _hidden(
+        PASSAGES,
+        "节点经过",
+        "",
+        _column(PASSAGES, "node", "节点", "node", TEXT, ""),
+        _column(PASSAGES, "entered_at", "进入", "entered_at", DATETIME, ""),
+        _column(PASSAGES, "left_at", "离开", "left_at", DATETIME, ""),
+    ),
+    _hidden(
+        EVENTS,
+        "状态变化",
+        CHANNEL,
+        _column(EVENTS, "stage", "阶段", "stage", TEXT, ""),
+        _column(EVENTS, "at", "时间", "at", DATETIME, ""),
+    ),
+    _hidden(
+        PROMOTIONS_ID,
+        "促销日历",
+        "",
+        _column(PROMOTIONS_ID, "name", "活动", "name", TEXT, ""),
+        _column(PROMOTIONS_ID, "starts_at", "开始", "starts_at", DATETIME, ""),
+        _column(PROMOTIONS_ID, "ends_at", "结束", "ends_at", DATETIME, ""),
+    ),
+    _hidden(
+        HOLIDAYS_ID,
+        "节假日",
+        "",
+        _column(HOLIDAYS_ID, "day", "日期", "day", DATETIME, ""),
+        _column(HOLIDAYS_ID, "name", "名称", "name", TEXT, ""),
+        _column(HOLIDAYS_ID, "is_workday", "上班", "is_workday", LOGICAL, ""),
+    ),
+)
+RELATION_IDS: Final = frozenset(fact.id for fact in RELATIONS)
+CALENDARS: Final = {PROMOTIONS_ID: "promotions", HOLIDAYS_ID: "holidays"}
+
 FACTS: Final[tuple[Fact, ...]] = (
     _text("order_no", "订单号", "order_no", "MP100110000234"),
     _fact("order.channel", "渠道", "channel", TEXT, _ORDER, "天猫", "天猫、抖音、京东、拼多多、快手、微信小店、私域小程序或其他"),
@@ -211,6 +340,7 @@ FACTS: Final[tuple[Fact, ...]] = (
     _fact("order.stage", "阶段", "stage", TEXT, _ORDER, "待发货", "统一后的阶段，例如 待付款、定金已付待尾款、已付待成团、待发货、已发货、已签收"),
     _text("raw_status", "平台状态", "raw_status", "买家已付款,等待卖家发货", "平台的原话"),
     _fact("order.stage_at", "进入阶段时间", "stage_at", DATETIME, _NODE, "2025-11-11 00:15"),
+    _text("parent_no", "关联订单号", "parent_no", "3820119700001234", "平台说的上级订单：特权定金单，或拆单前的订单；没有时为空"),
     _text("remark", "备注", "remark", "尽快发货", is_personal=True),
     _time("placed_at", "下单时间", "placed_at"),
     _time("paid_at", "付款时间", "paid_at", "渠道说的付款时间；预售单是尾款付清的时间"),
@@ -264,6 +394,7 @@ FACTS: Final[tuple[Fact, ...]] = (
     _fact("order.has_address_detail", "有详细地址", "has_address_detail", LOGICAL, _ADDRESS, "是", "平台常在发货前隐藏详细地址，不宜用来扣分", column="has_address_detail"),
     _fact(LINES_ID, "明细", "lines", ROWS, _ROWS_TOPIC, "求和(明细, 数量*单价)", "订单的商品行", columns=LINE_COLUMNS),
     _fact(PAYMENTS_ID, "付款", "payments", ROWS, _ROWS_TOPIC, "求和(付款, 付款金额)", "订单的付款流水", columns=PAYMENT_COLUMNS),
+    *RELATIONS,
     _fact("now.node", "节点", "node", TEXT, _NODE, "推送WMS", "订单所在的节点", source="", is_current=True),
     _fact("now.node_entered_at", "进入节点时间", "node_entered_at", DATETIME, _NODE, "2025-11-11 00:15", source="", is_current=True),
     _fact("now.node_minutes", "在节点分钟", "node_minutes", NUMBER, _NODE, "42", "在当前节点停留了多久", unit=_MINUTES, source="", is_current=True),
@@ -348,9 +479,15 @@ def _with_columns(fact: Fact, columns: Iterable[Field]) -> Fact:
     )
 
 
-def build_names(custom: Sequence[CustomDefinition] = ()) -> Names:
-    """The names a formula of an environment may use."""
-    return Names(build_facts(custom))
+def build_names(
+    custom: Sequence[CustomDefinition] = (),
+    tables: Iterable[Table] = (),
+    nodes: Iterable[tuple[str, str]] = DEFAULT_NODE_LABELS,
+) -> Names:
+    """The names a formula of an environment may use. nodes: (code, label)."""
+    terms = [Term(f"node:{code}", label) for code, label in nodes]
+    terms += [Term(f"stage:{code}", label) for code, label in STAGE_LABELS.items()]
+    return Names((*build_facts(custom), *HIDDEN), tables, terms)
 
 
 # --- addresses ------------------------------------------------------------------------------------

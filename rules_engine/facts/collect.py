@@ -330,16 +330,22 @@ class Completer:
         self.feeds, self.moment, self.zone = feeds, moment, zone
         self.now = to_serial(moment.astimezone(zone))
         self.node_labels = {node.code: node.label for node in nodes}
-        self.blank: Values = {fact.id: None for fact in facts}
+        # What is fetched beside the order is unknown unless it was fetched.
+        self.blank: Values = {fact.id: None for fact in facts if not fact.is_prefetched}
         self.absent: dict[str, list[str]] = defaultdict(list)
         for fact in facts:
             # What a channel told of an order stands until it tells otherwise; only what has not
             # happened yet may have happened since. Of the other systems everything may be news.
-            if fact.source and not fact.is_current:
+            if fact.source and not fact.is_current and not fact.is_prefetched:
                 if fact.source == CHANNEL and not fact.is_occurrence:
                     continue
                 self.absent[fact.source].append(fact.id)
         self._templates: dict[int | None, tuple[Values, list[str]]] = {}
+
+    def add_constants(self, values: Mapping[str, Value]) -> None:
+        """Put into every order's values what is the same for all: tables, calendars."""
+        self.blank.update(values)
+        self._templates.clear()
 
     def _template(self, source_id: int | None) -> tuple[Values, list[str]]:
         """Blank values with the freshness facts, and the ids that are unknown when absent."""
@@ -359,10 +365,20 @@ class Completer:
             self._templates[source_id] = values, doubtful
         return self._templates[source_id]
 
-    def complete(self, stored: Mapping[str, Value], standing: Standing) -> Values:
-        """The values of one order: its stored facts over the template of its feed."""
+    def complete(
+        self,
+        stored: Mapping[str, Value],
+        standing: Standing,
+        extra: Mapping[str, Value] | None = None,
+    ) -> Values:
+        """The values of one order: its stored facts over the template of its feed.
+
+        extra: what was fetched beside it, for formulas that use it.
+        """
         values = dict(self._template(standing.source_id)[0])
         values.update(stored)
+        if extra:
+            values.update(extra)
         if standing.node_entered_at is not None:
             values["now.node"] = self.node_labels.get(standing.node, standing.node)
             entered = to_serial(standing.node_entered_at.astimezone(self.zone))

@@ -12,7 +12,8 @@ from config.secrets import decrypt, encrypt
 from config.tenancy.bulk import upsert_rows
 from config.tenancy.scope import current_scope
 from connectors.orders.models import Order
-from rules_engine.facts.catalog import CustomDefinition, Fact, build_facts
+from connectors.orders.services import list_nodes
+from rules_engine.facts.catalog import Fact, build_facts, build_names
 from rules_engine.facts.collect import (
     CHUNK,
     Setting,
@@ -22,10 +23,11 @@ from rules_engine.facts.collect import (
     list_custom,
 )
 from rules_engine.facts.models import FactSnapshot
+from rules_engine.facts.tables import list_published
 from rules_engine.formula import UNKNOWN, ErrorValue, Names, Result, Value, ValueType, from_serial
 
 PERSONAL_PURPOSE = "facts.personal"
-_names: dict[tuple[CustomDefinition, ...], Names] = {}
+_names: dict[tuple[Any, ...], Names] = {}
 
 
 def list_fields() -> tuple[Fact, ...]:
@@ -34,13 +36,21 @@ def list_fields() -> tuple[Fact, ...]:
 
 
 def get_names() -> Names:
-    """The names a formula may use in the environment in force (one query)."""
-    custom = list_custom() if _has_environment() else ()
-    if custom not in _names:
+    """The names a formula may use in the environment in force: fields, tables, nodes, stages.
+
+    Three queries, one more the first time a process sees a published table.
+    """
+    if not _has_environment():
+        return build_names()
+    custom = list_custom()
+    tables = tuple(table.schema for table in list_published())
+    nodes = tuple((node.code, node.label) for node in list_nodes())
+    key = (custom, tables, nodes)
+    if key not in _names:
         if len(_names) > 200:
             _names.clear()
-        _names[custom] = Names(build_facts(custom))
-    return _names[custom]
+        _names[key] = build_names(custom, tables, nodes)
+    return _names[key]
 
 
 def _has_environment() -> bool:

@@ -9,11 +9,12 @@ from .check import Checked, check, from_stored
 from .errors import Finding, Fix, FormulaErrors
 from .explain import TracePart, canonical_text, sentence
 from .functions import FUNCTIONS, Function, find_function
-from .names import Field, Names
+from .names import Field, Names, Table, Term
 from .row_plan import RowPlan
 from .values import (
     UNKNOWN,
     ErrorValue,
+    LookupTable,
     Result,
     Unknown,
     Value,
@@ -32,9 +33,12 @@ __all__ = [
     "Fix",
     "FormulaErrors",
     "Function",
+    "LookupTable",
     "Names",
     "Result",
     "RowPlan",
+    "Table",
+    "Term",
     "TracePart",
     "Unknown",
     "Value",

@@ -23,6 +23,7 @@ class Field:
     example: str = ""
     columns: tuple[Field, ...] = ()
     is_prefetched: bool = False  # fetched beside the order, only for formulas that use it
+    is_hidden: bool = False  # read by functions through its id, never written by people
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Names:
         self.fields = tuple(fields)
         self.tables = tuple(tables)
         self.terms = tuple(terms)
+        visible = [field for field in self.fields if not field.is_hidden]
         self._by_name: dict[str, Field] = {}
         self._by_id: dict[str, Field] = {}
         self._owners: dict[str, Field] = {}
@@ -85,13 +87,14 @@ class Names:
             for column in field.columns:
                 self._by_id.setdefault(column.id, column)
                 self._owners.setdefault(column.id, field)
-        for field in self.fields:
+        for field in visible:
             self._by_name.setdefault(field.label, field)
-        for field in self.fields:
+        for field in visible:
             if field.alias:
                 self._by_name.setdefault(field.alias.lower(), field)
-        for field in self.fields:
+        for field in visible:
             self._by_name.setdefault(field.label.lower(), field)
+        self._spelled = [name for f in visible for name in (f.label, f.alias) if name]
         self._columns = {field.id: Names(field.columns) for field in self.fields if field.columns}
         self._written: dict[str, str] = {}  # id -> label of what is written as text
         for table in self.tables:
@@ -147,7 +150,7 @@ class Names:
 
     def spelled(self) -> list[str]:
         """Return every label and alias."""
-        return [name for field in self.fields for name in (field.label, field.alias) if name]
+        return list(self._spelled)
 
 
 def nearest_name(text: str, candidates: Iterable[str]) -> str | None:

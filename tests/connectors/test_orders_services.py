@@ -295,7 +295,8 @@ def test_other_open_orders_of_a_buyer_become_due(env):
         now=NOW,
     )
 
-    receive([canonical_order(order_no="A4", buyer="b")], source=source, now=NOW)
+    elsewhere = canonical_order(order_no="A4", buyer="b", address_detail="中山路 1 号")
+    receive([elsewhere], source=source, now=NOW)
 
     assert dict(Order.objects.values_list("order_no", "revision")) == {
         "A1": 2,
@@ -355,3 +356,40 @@ def test_open_orders_are_walked_again_with_what_is_connected_now(world):
 
         assert set(Order.objects.waiting().values_list("node", "revision")) == {("callback", 2)}
         assert Order.objects.get(order_no="Z").revision == 1
+
+
+def test_other_open_orders_of_an_address_and_of_a_presale_link_become_due(env):
+    source = make_sources()["channel"]
+    places = {"B1": "同仁路 5 号", "B2": "别处 1 号", "B3": "别处 2 号", "B4": "139****"}
+    receive(
+        [canonical_order(order_no=n, address_detail=a) for n, a in places.items()],
+        source=source,
+        now=NOW,
+    )
+
+    told = [
+        canonical_order(order_no="B5", address_detail="同仁路5号", parent_no="B2"),
+        canonical_order(order_no="B6", address_detail="139****"),
+    ]
+    receive(told, source=source, now=NOW)
+
+    revisions = dict(Order.objects.values_list("order_no", "revision"))
+    assert revisions == {"B1": 2, "B2": 2, "B3": 1, "B4": 1, "B5": 1, "B6": 1}
+
+
+def test_an_address_shared_by_many_marks_a_bounded_number(env, monkeypatch):
+    monkeypatch.setattr("connectors.orders.services.MAX_RELATED_MARKED", 3)
+    source = make_sources()["channel"]
+    receive([canonical_order(order_no=f"C{n}") for n in range(6)], source=source, now=NOW)
+
+    receive([canonical_order(order_no="C9")], source=source, now=NOW)
+
+    assert Order.objects.filter(revision=2).count() == 3
+
+
+@pytest.mark.parametrize("detail", ["", "文一西路***", None])
+def test_a_hidden_address_has_no_index(env, detail):
+    source = make_sources()["channel"]
+    receive([canonical_order(address_detail=detail or "")], source=source, now=NOW)
+
+    assert Order.objects.get().address_index == ""
