@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from typing import Literal as OneOf
 
-from .costs import count_demand, exceeded
+from .costs import NOTHING, Demand, count_demand, exceeded
 from .errors import Finding, Fix, FormulaErrors, find
 from .explain import name_of
 from .functions import Function, Sees, Style, constant_named, find_function, function_names
@@ -100,6 +100,11 @@ class Checked:
     def is_valid(self) -> bool:
         """Whether no finding refuses the formula."""
         return self.tree is not None and not any(item.refuses for item in self.findings)
+
+    @property
+    def demand(self) -> Demand:
+        """How often the formula looks up tables and walks related rows."""
+        return NOTHING if self.tree is None else count_demand(self.tree)
 
     def require_tree(self) -> Node:
         """Return the tree of a formula that holds together.
@@ -229,6 +234,7 @@ class _Checker:
         self.uses: list[Use] = []
         self.implicit_ids: set[str] = set()
         self.is_time_dependent = False
+        self.is_too_costly = False
         self.constants: dict[int, Value] = {}  # id of typed node -> value without field or clock
         self.kept: list[Node] = []  # keeps those ids alive
         self.suggestions = 0
@@ -278,7 +284,9 @@ class _Checker:
         value = evaluate_constant(with_constants(node, values))
         self.note_constant(node, value)
         if value is ErrorValue.LIMIT:
-            self.say("too_costly", node)
+            if not self.is_too_costly:
+                self.say("too_costly", node)
+            self.is_too_costly = True
             return node
         is_news = not any(isinstance(part, ErrorValue) for part in values)
         if isinstance(value, ErrorValue) and is_news and not self.is_expected_error(node):

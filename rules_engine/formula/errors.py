@@ -118,12 +118,21 @@ _NAMES: Final = {
         "查表要取的列要直接写成文本；「%(table)s」有这些列：%(columns)s"
     ),
     "unknown_table_column": gettext_noop("查找表「%(table)s」没有可取的列「%(name)s」%(hint)s"),
-    "term_not_literal": gettext_noop("%(function)s 的%(what)s要直接写成文本，例如 \"推送WMS\""),
+    "term_not_literal": gettext_noop('%(function)s 的%(what)s要直接写成文本，例如 "推送WMS"'),
     "unknown_term": gettext_noop("没有%(what)s「%(name)s」%(hint)s"),
     "judgement_kind": gettext_noop(
         "判断要得出“是/否”或检查结果，这里得出的是%(kind)s；请写成比较，例如 支付金额>0"
     ),
     "points_kind": gettext_noop("计分要得出数字或检查结果，这里得出的是%(kind)s"),
+    "too_costly": gettext_noop(
+        "这里写死的文本计算太长，每张订单都要算一遍；请缩短文本，或拆成几个检查项"
+    ),
+    "too_many_lookups": gettext_noop(
+        "一个公式最多查表 %(limit)d 次，这里有 %(count)d 次；请合并查找表，或拆成几个检查项"
+    ),
+    "too_many_walks": gettext_noop(
+        "一个公式最多遍历关联订单或历史 %(limit)d 次，这里有 %(count)d 次；请合并条件，或拆成几个检查项"
+    ),
     "points_without_else": gettext_noop("条件不成立时没有写得多少分；请补上最后一个参数，例如 0"),
 }
 

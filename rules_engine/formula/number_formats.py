@@ -175,6 +175,7 @@ def _fill(
     spare = len(whole) - len(digits_before)
     kept = len(fraction.rstrip("0"))
     written: list[str] = []
+    positions = {index: position for position, index in enumerate(digits_after)}
     place = len(digits_before)  # digits of the whole part still to come
     for index, (kind, piece) in enumerate(pieces):
         if kind == "literal":
@@ -185,8 +186,8 @@ def _fill(
             if not digits_before:
                 written.append(whole)
             written.append(".")
-        elif kind == "digit" and index in digits_after:
-            position = digits_after.index(index)
+        elif kind == "digit" and index in positions:
+            position = positions[index]
             if piece == "0" or position < kept:
                 written.append(fraction[position])
             elif piece == "?":
@@ -262,3 +263,16 @@ def _format_date(value: float, section: _Section) -> Value:
         else:
             written.append(piece)
     return "".join(written)
+
+
+def depends_on_day_only(pattern: str) -> bool:
+    """Whether a format writes nothing but day, month and year of a date."""
+    sections = _read_format(pattern) if len(pattern) <= _MAX_FORMAT else ()
+    return (
+        len(sections) == 1
+        and all(
+            kind == "literal" or (kind == "date" and piece[0] in "ymda")
+            for kind, piece in sections[0].pieces
+        )
+        and sections[0].is_date
+    )

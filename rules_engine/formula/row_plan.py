@@ -20,7 +20,7 @@ from .errors import FormulaErrors
 from .explain import TracePart
 from .functions.aggregates import add_up_money, collect_numbers
 from .functions.registry import Function, Style
-from .limits import MAX_STEPS, MAX_TRACED_ROWS, StepLimitReached
+from .limits import MAX_STEPS, MAX_TRACED_ROWS, StepLimitReached, start_text_work
 from .operators import BINARY, leave, negate, take_percent
 from .tree import (
     Chain,
@@ -31,6 +31,7 @@ from .tree import (
     Node,
     Percent,
     Sign,
+    is_hidden,
     walk,
 )
 from .values import STOPPING, UNKNOWN, ErrorValue, Value, ValueType, clean
@@ -116,6 +117,11 @@ class Evaluator(SimpleEval):  # type: ignore[misc] # simpleeval has no types
 
     def run(self, tree: ast.expr, values: Mapping[str, object], now: float) -> Value:
         """Evaluate one tree over one order's values; never raises for a tree of `Builder`."""
+        start_text_work()
+        return self.go_on(tree, values, now)
+
+    def go_on(self, tree: ast.expr, values: Mapping[str, object], now: float) -> Value:
+        """Evaluate as part of something larger, which has counted text work already."""
         self.values = values
         self.now = now
         self.steps_left = MAX_STEPS
@@ -271,7 +277,7 @@ class Builder:
             and all(type(part) is ast.Constant for part in parts)
             and not isinstance(made, RowCall)
         ):
-            made = ast.Constant(self.evaluator.run(made, {}, 0.0))  # type: ignore[arg-type] # our values
+            made = ast.Constant(self.evaluator.go_on(made, {}, 0.0))  # type: ignore[arg-type] # our values
         self.built[id(node)] = made
         return made
 
@@ -314,12 +320,12 @@ class Builder:
         parts: list[ast.expr] = [self.build(part) for part in node.args]
         name = ast.Name(id=function.en, ctx=ast.Load())
         made: Any
-        if node.over is not None or function.style is Style.ROWS:
+        if is_row_call(node):
             made = RowCall(func=name, args=parts, keywords=[])
-            made.run = self._row_run(node)
+            made.run = row_run(node)
             made.rows_id = node.over.id if node.over is not None else "\0list"
             made.is_plain_list = node.over is None
-            made.weight = 1 + sum(1 for part in node.args[1:] for _ in walk(part))
+            made.weight = weigh_row(node)
             return made, parts
         if function.style is Style.LAZY:
             made = LazyCall(func=name, args=parts, keywords=[])
@@ -327,7 +333,7 @@ class Builder:
             return made, parts
         if function.style is Style.AGGREGATE:
             made = AggregateCall(func=name, args=parts, keywords=[])
-            made.run = _in_fen if _is_money_sum(node) else function.run
+            made.run = aggregate_run(node)
             made.references = tuple(isinstance(part, FieldUse | ColumnUse) for part in node.args)
             return made, parts
         return self._make_plain_call(function, name, parts)
@@ -344,13 +350,30 @@ class Builder:
             made.first = parts[0]
         return made, parts
 
-    def _row_run(self, node: Invoke) -> Callable[..., Value]:
-        function = node.function
-        if function.row_run is None:
-            return function.run
-        if _is_money_sum(node):
-            return function.row_run_in_fen or function.row_run
-        return function.row_run
+
+def is_row_call(node: Invoke) -> bool:
+    """Whether a call walks rows, evaluating its parts once per row."""
+    return node.over is not None or node.function.style is Style.ROWS
+
+
+def weigh_row(node: Invoke) -> int:
+    """Return the steps one row of a row call costs."""
+    return 1 + sum(1 for part in node.args[1:] for _ in walk(part))
+
+
+def aggregate_run(node: Invoke) -> Callable[..., Value]:
+    """Return what computes an aggregate over its values and the marks on its references."""
+    return _in_fen if _is_money_sum(node) else node.function.run
+
+
+def row_run(node: Invoke) -> Callable[..., Value]:
+    """Return what computes a row call over its rows, expression and condition."""
+    function = node.function
+    if function.row_run is None:
+        return function.run
+    if _is_money_sum(node):
+        return function.row_run_in_fen or function.row_run
+    return function.row_run
 
 
 def _is_money_sum(node: Invoke) -> bool:
@@ -376,6 +399,7 @@ class RowPlan:
             raise FormulaErrors(checked.findings)
         self._checked = checked
         self._node: Node = checked.tree
+        start_text_work()
         self._tree = Builder(folds=True).build(self._node)
         self._traced: _Traced | None = None
 
@@ -420,6 +444,7 @@ class _Traced:
         self.parts = [
             (id(built[id(part)]), id(part) in per_row, part, text[part.start : part.end], depth)
             for part, depth in walk(node)
+            if not is_hidden(part)
         ]
 
     def run(self, values: Mapping[str, object], now: float) -> tuple[TracePart, ...]:
@@ -448,5 +473,5 @@ class _Traced:
 
 
 def evaluate_constant(node: Node) -> Value:
-    """Evaluate a part that uses no field and no clock."""
-    return Evaluator().run(Builder(folds=False).build(node), {}, 0.0)
+    """Evaluate a part that uses no field and no clock; its text work counts on."""
+    return Evaluator().go_on(Builder(folds=False).build(node), {}, 0.0)

@@ -13,6 +13,8 @@ from typing import Any, Final
 from config.errors import gettext_noop
 from rules_engine.facts.catalog import FACTS, SOURCE_LABELS
 from rules_engine.formula import Fix, Names, check
+from rules_engine.formula.costs import NOTHING
+from rules_engine.formula.limits import MAX_RULE_SET_LOOKUPS, MAX_RULE_SET_WALKS
 
 MAX_DIMENSIONS: Final = 60
 MAX_NAME, MAX_CAUSE, MAX_REASON, MAX_PLACEHOLDERS = 40, 20, 300, 12
@@ -145,6 +147,7 @@ class _Check:
     def __init__(self, names: Names) -> None:
         self.names = names
         self.problems: list[Problem] = []
+        self.demand = NOTHING  # of all formulas together
 
     def note(self, part: str, text: str, **more: Any) -> None:
         self.problems.append(Problem("", part, text, **more))
@@ -178,7 +181,21 @@ class _Check:
             for number, row in enumerate(rows, 1)
         ]
         self.total(clean["dimensions"])
+        self.cost()
         return clean
+
+    def cost(self) -> None:
+        """Every order pays for all formulas: look-ups and walks are bounded together as well."""
+        for count, limit, what in (
+            (self.demand.lookups, MAX_RULE_SET_LOOKUPS, gettext_noop("查表")),
+            (self.demand.walks, MAX_RULE_SET_WALKS, gettext_noop("遍历关联订单或历史")),
+        ):
+            if count > limit:
+                self.note(
+                    "dimensions",
+                    gettext_noop("全部检查项一共最多%(what)s %(limit)d 次，现在是 %(count)d 次")
+                    % {"what": what, "limit": limit, "count": count},
+                )
 
     def lines(self, lines: Any) -> dict[str, int | float]:
         if not isinstance(lines, Mapping):
@@ -312,6 +329,7 @@ class _CheckDimension:
             self.note("formula", gettext_noop("请写公式"))
             return "", ""
         checked = check(text, self.owner.names, kind="points" if kind == "points" else "judgement")
+        self.owner.demand += checked.demand
         for finding in checked.findings:
             self.note(
                 "formula",

@@ -580,5 +580,5 @@ def _average_year(first: int, last: int) -> float:
         )
         has_leap_day = leap_day is not None and first <= leap_day <= last
         return 366.0 if has_leap_day or (year == end_year and calendar.isleap(year)) else 365.0
-    years = range(year, end_year + 1)
-    return sum(366 if calendar.isleap(y) else 365 for y in years) / len(years)
+    years = end_year + 1 - year
+    return (365 * years + calendar.leapdays(year, end_year + 1)) / years

@@ -19,7 +19,7 @@ from rules_engine.formula.values import (
     strongest,
 )
 
-from .registry import Sees, anything, function, text
+from .registry import Cost, Sees, anything, function, text
 
 _TOPIC: Final = gettext_noop("查表")
 
@@ -107,6 +107,7 @@ _FREIGHT: Final[dict[str, object]] = {"运费表": _example()}
     anything("默认值", optional=True),
     result=ValueType.ANY,
     sees=Sees.EVERYTHING,
+    cost=Cost.LOOKUP,
     topic=_TOPIC,
     blank=gettext_noop("键为空时按没有这一行处理；查到的格子为空时得出空值"),
     unknown=gettext_noop("键未知时，结果未知"),

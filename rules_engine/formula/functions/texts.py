@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any, Final
 
 import re2
 
 from config.errors import gettext_noop
-from rules_engine.formula.limits import MAX_PATTERN, MAX_TEXT, PATTERN_MEMORY
+from rules_engine.formula.limits import (
+    MAX_PATTERN,
+    MAX_PATTERNS,
+    MAX_TEXT,
+    PATTERN_MEMORY,
+    SHORT_TEXT,
+    spend_text,
+)
 from rules_engine.formula.number_formats import format_value
 from rules_engine.formula.operators import limit_text, to_number, to_text
 from rules_engine.formula.values import STOPPING, ErrorValue, Value, ValueType, strongest
@@ -17,6 +25,7 @@ from rules_engine.formula.wildcards import MAX_WILDCARDS, has_wildcards, search_
 from .registry import Cost, anything, function, logical, number, rows, text
 
 _TOPIC: Final = gettext_noop("文本")
+_CONTROLS: Final = re.compile("[\x00-\x1f]+")
 
 
 @function(
@@ -94,6 +103,7 @@ def take_middle(value: str, start: float, count: float) -> Value:
     text("文本"),
     result=ValueType.TEXT,
     topic=_TOPIC,
+    cost=Cost.TEXT,
     reading="去掉多余空格的{0}",
     description=gettext_noop("去掉两端的空格，中间连续的空格只留一个。"),
     examples=[('去空格("  a  b ")', "a b")],
@@ -109,6 +119,7 @@ def trim_spaces(value: str) -> str:
     text("文本"),
     result=ValueType.TEXT,
     topic=_TOPIC,
+    cost=Cost.TEXT,
     reading="大写的{0}",
     description=gettext_noop("英文字母改成大写。"),
     examples=[('大写("sf12")', "SF12")],
@@ -124,6 +135,7 @@ def raise_case(value: str) -> Value:
     text("文本"),
     result=ValueType.TEXT,
     topic=_TOPIC,
+    cost=Cost.TEXT,
     reading="小写的{0}",
     description=gettext_noop("英文字母改成小写。"),
     examples=[('小写("SF12")', "sf12")],
@@ -139,12 +151,14 @@ def lower_case(value: str) -> Value:
     text("文本"),
     result=ValueType.TEXT,
     topic=_TOPIC,
+    cost=Cost.TEXT,
     reading="首字母大写的{0}",
     description=gettext_noop("每个英文单词的首字母大写，其余小写。"),
     examples=[('首字母大写("hello world")', "Hello World"), ('PROPER("a1b2")', "A1B2")],
 )
 def capitalise_words(value: str) -> Value:
     """PROPER."""
+    spend_text(3 * len(value) if len(value) > SHORT_TEXT else 0)  # it looks at each by itself
     pieces: list[str] = []
     is_inside = False
     for character in value:
@@ -159,13 +173,14 @@ def capitalise_words(value: str) -> Value:
     text("文本"),
     result=ValueType.TEXT,
     topic=_TOPIC,
+    cost=Cost.TEXT,
     reading="去掉不可见字符的{0}",
     description=gettext_noop("去掉换行、制表符等控制字符。"),
     examples=[("清除控制符(备注)", "尽快发货", {"备注": "尽快\n发货"})],
 )
 def remove_controls(value: str) -> str:
     """CLEAN."""
-    return "".join(character for character in value if character >= " ")
+    return _CONTROLS.sub("", value)
 
 
 @function(
@@ -174,6 +189,7 @@ def remove_controls(value: str) -> str:
     text("文本", many=True),
     result=ValueType.TEXT,
     topic=_TOPIC,
+    cost=Cost.TEXT,
     aliases=("CONCAT",),
     reading="{*}连在一起",
     description=gettext_noop("把几个文本连在一起，与 & 相同。"),
@@ -233,6 +249,7 @@ def is_exactly(first: str, second: str) -> bool:
     number("次数"),
     result=ValueType.TEXT,
     topic=_TOPIC,
+    cost=Cost.TEXT,
     reading="{0}重复{1}次",
     description=gettext_noop("把文本重复若干次；超过 32767 个字符得出 #VALUE!。"),
     examples=[('重复("★",3)', "★★★"), ('REPT("a",1E9)', ErrorValue.VALUE)],
@@ -241,6 +258,7 @@ def repeat_text(value: str, times: float) -> Value:
     """REPT."""
     if times < 0 or times * len(value) > MAX_TEXT or times > 1e9:
         return ErrorValue.VALUE
+    spend_text(len(value) * int(times))
     return value * int(times)
 
 
@@ -250,6 +268,7 @@ def repeat_text(value: str, times: float) -> Value:
     anything("文本"),
     result=ValueType.NUMBER,
     topic=_TOPIC,
+    cost=Cost.TEXT,
     reading="{0}的数值",
     description=gettext_noop("把写成文本的数字、百分数、金额或日期变成数字。"),
     examples=[
@@ -374,6 +393,7 @@ def substitute_text(value: str, old: str, new: str, which: float | None = None) 
     text("新片段"),
     result=ValueType.TEXT,
     topic=_TOPIC,
+    cost=Cost.TEXT,
     reading="把{0}第{1}个字起的{2}个字换成{3}",
     description=gettext_noop("从第几个字开始，把几个字换成新片段。"),
     examples=[('替换位置("13800138000",4,4,"****")', "138****8000")],
@@ -478,6 +498,7 @@ def contains_any(value: str, *fragments: str) -> bool:
     text("片段", many=True),
     result=ValueType.LOGICAL,
     topic=_TOPIC,
+    cost=Cost.TEXT,
     blank=gettext_noop("空片段不参加比较"),
     reading="{0}的开头是{*或}",
     description=gettext_noop("文本以任何一个片段开头时成立，不分大小写。"),
@@ -496,6 +517,7 @@ def starts_with_any(value: str, *fragments: str) -> bool:
     text("片段", many=True),
     result=ValueType.LOGICAL,
     topic=_TOPIC,
+    cost=Cost.TEXT,
     blank=gettext_noop("空片段不参加比较"),
     reading="{0}的结尾是{*或}",
     description=gettext_noop("文本以任何一个片段结尾时成立，不分大小写。"),
@@ -543,7 +565,7 @@ _REASONS: Final = {
 }
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=MAX_PATTERNS)
 def compile_pattern(pattern: str) -> Any:
     """Compile a pattern with RE2 in pinned memory.
 
@@ -580,5 +602,7 @@ def matches_pattern(value: str, pattern: str) -> Value:
     """MATCHES."""
     try:
         return compile_pattern(pattern).fullmatch(value) is not None
+    except UnicodeEncodeError:  # half a surrogate pair is no character a pattern could mean
+        return False
     except BadPattern:
         return ErrorValue.VALUE
