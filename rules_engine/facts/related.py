@@ -99,7 +99,7 @@ class Extra:
     token: str
 
 
-_NOTHING: Final = Extra({}, "")
+NOTHING: Final = Extra({}, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,8 @@ class Prefetch:
     def fetch(self, order_ids: Sequence[int]) -> Mapping[int, Extra]:
         """What belongs beside each order, by id; empty when the formulas need nothing."""
         if not self.fetchers:
-            return {} if not self.token else defaultdict(lambda: Extra({}, self.token))
+            alike = Extra({}, self.token)
+            return dict.fromkeys(order_ids, alike) if self.token else {}
         heads = [
             dict(zip(_HEAD, row, strict=True))
             for row in Order.objects.filter(pk__in=order_ids).values_list(*_HEAD)
@@ -509,4 +510,4 @@ _FETCHERS: Final[dict[str, _Fetch]] = {
 }
 assert set(_FETCHERS) >= RELATION_IDS  # noqa: S101 - a relation without a fetcher is our own bug
 
-__all__ = ["Extra", "Prefetch", "digest_with"]
+__all__ = ["NOTHING", "Extra", "Prefetch", "digest_with"]

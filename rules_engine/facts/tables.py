@@ -511,6 +511,19 @@ def load_rows(key: str, prefix: str) -> tuple[tuple[dict[str, Value], ...], str]
     return rows_of(_contents_of([table])[key], prefix), table.digest
 
 
+def newest_publication(keys: Iterable[str]) -> dt.datetime | None:
+    """When the newest of these tables came into force (one query); None when all are as shipped."""
+    found: dt.datetime | None = (
+        Version.objects.filter(
+            document__kind=KIND, document__key__in=list(keys), state=State.PUBLISHED
+        )
+        .order_by("-published_at")
+        .values_list("published_at", flat=True)
+        .first()
+    )
+    return found
+
+
 def forget_tables() -> None:
     """Drop what is kept in the process: tests that make databases anew."""
     _schemas.clear()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rules_engine.facts.catalog import FACTS
+from rules_engine.facts.catalog import FACTS, HIDDEN, PASSAGES, SOURCE_LABELS
 from rules_engine.facts.collect import Feeds
 from rules_engine.formula import UNKNOWN, ErrorValue, Names, Result, Value
 from rules_engine.rules.services import Dimension, RuleSet, describe_source
@@ -30,7 +30,7 @@ _OUTCOME = {
     Result.NOT_APPLICABLE: Outcome.NOT_APPLICABLE,
 }
 _PASSED, _FAILED = Verdict(Outcome.PASS), Verdict(Outcome.FAIL)
-_SOURCE_OF = {fact.id: fact.source for fact in FACTS}
+_SOURCE_OF = {fact.id: fact.source for fact in (*FACTS, *HIDDEN)}
 CAUSE_INSUFFICIENT = "数据不足"
 
 
@@ -137,13 +137,21 @@ class Judge:
         A formula's own 数据不足() is put down to any late source it reads, an error to none but
         those of facts that are unknown.
         """
-        doubtful = dimension.fact_ids if value is Result.INSUFFICIENT else unknown
+        # A row may be unknown although its rows are not: then every feed they come from is doubtful.
+        is_own = value is Result.INSUFFICIENT or (value is UNKNOWN and not unknown)
+        doubtful = dimension.fact_ids if is_own else unknown
         kinds = dict.fromkeys(kind for id in doubtful if (kind := _source_of(id)))
+        if is_own and PASSAGES in doubtful:
+            kinds |= {kind: None for kind in SOURCE_LABELS if self._tells(kind, source_id)}
         states = {kind: self.feeds.state(kind, source_id) for kind in kinds}
         return (
             tuple(k for k, s in states.items() if not s.is_connected),
             tuple(k for k, s in states.items() if s.is_connected and s.is_late),
         )
+
+    def _tells(self, kind: str, source_id: int | None) -> bool:
+        """Whether a kind of feed is there to tell of an order's way."""
+        return self.feeds.state(kind, source_id).is_connected
 
 
 def _source_of(id: str) -> str:

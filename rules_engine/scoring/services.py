@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from django.db.models import F, Q
 
 from config.tenancy.bulk import upsert_rows
 from connectors.orders.models import Order
+from rules_engine.facts.catalog import CALENDARS
 from rules_engine.facts.collect import (
     CHUNK,
     Completer,
@@ -30,14 +31,22 @@ from rules_engine.facts.collect import (
     read_setting,
     standings_as_of,
 )
-from rules_engine.facts.services import get_names, load_facts, open_personal, take_snapshots
-from rules_engine.rules.services import RuleSet, get_active_rule_set, get_active_version
+from rules_engine.facts.related import NOTHING, Prefetch, digest_with
+from rules_engine.facts.services import load_facts, open_personal, take_snapshots
+from rules_engine.facts.tables import newest_publication
+from rules_engine.rules.needs import prefetched_ids
+from rules_engine.rules.services import (
+    Dimension,
+    RuleSet,
+    get_active_rule_set,
+    get_active_version,
+    get_rule_set,
+)
 from rules_engine.scoring.bands import Band, FailedDimension, Outcome, sum_text
 from rules_engine.scoring.judging import (
     CAUSE_INSUFFICIENT,
     Judge,
     Judgement,
-    labels_of,
     list_failed,
     write_dimensions,
 )
@@ -79,6 +88,7 @@ _SCORE = tuple(
         "needs_intervention",
         "is_silent",
         "state_digest",
+        "fact_digest",
     )
 )
 _COLUMNS = (*_ORDER, *_SNAPSHOT, *_SCORE)
@@ -151,18 +161,30 @@ def list_due_order_ids(
 ) -> list[int]:
     """Ids of orders to score, ascending: never scored, changed since, or (clock, rules) open.
 
-    `only_changed` leaves out open orders that are due for the clock only. An order that is over is
+    `only_changed` leaves out open orders that are due for the clock only; new rules, and a new
+    version of a lookup table that the rules use, are changes. An order that is over is
     scored once more after its last change and then left alone, whatever rules come.
     """
     due = Q(score__isnull=True) | Q(score__revision__lt=F("revision"))
     if only_changed:
         version = get_active_version()
         if version is not None:
-            due |= Q(is_open=True) & ~Q(score__version_id=version.pk)
+            moved = ~Q(score__version_id=version.pk)
+            if published := tables_published_at(get_rule_set(version)):
+                moved |= Q(score__scored_at__lt=published)
+            due |= Q(is_open=True) & moved
     else:
         due |= Q(is_open=True)
     query = Order.objects.filter(due, pk__gt=after_id).order_by("pk").values_list("pk", flat=True)
     return list(query[:limit] if limit else query)
+
+
+def tables_published_at(rules: RuleSet) -> datetime | None:
+    """When the newest of the tables a rule set reads came into force (no query without any)."""
+    needed = prefetched_ids(rules.dimensions)
+    keys = {id.removeprefix("table:") for id in needed if id.startswith("table:")}
+    keys |= {key for id, key in CALENDARS.items() if id in needed}
+    return newest_publication(keys) if keys else None
 
 
 # --- the pass -------------------------------------------------------------------------------------
@@ -260,8 +282,9 @@ class _Pass:
         self.moment = as_of or now
         self.setting: Setting = read_setting()
         self.completer = make_completer(self.setting, self.moment)
+        self.prefetch = make_prefetch(rules.dimensions, self.setting, self.completer, as_of=as_of)
         feeds = self.completer.feeds
-        self.judge = Judge(rules, feeds, self.completer.now, labels_of(get_names()))
+        self.judge = Judge(rules, feeds, self.completer.now, make_labels(self.setting))
         self.silence = Silence(self.setting.nodes, feeds, self.moment)
         self.form = self.setting.describer.form
 
@@ -299,6 +322,7 @@ class _Pass:
         if stale:
             orders = list(Order.objects.filter(pk__in=stale).order_by("pk"))
             taken = take_snapshots(orders, self.setting, now=self.now)
+        extras = self.prefetch.fetch([row["pk"] for row in fresh])
         for row in fresh:
             if row["pk"] in taken:
                 stored, digest = taken[row["pk"]]
@@ -310,7 +334,9 @@ class _Pass:
                 if self.rules.uses_personal:
                     stored |= open_personal(row["fact_snapshot__personal_sealed"])
             standing = Standing(row["source_id"], row["node"], row["node_entered_at"])
-            yield row, self.completer.complete(stored, standing), digest
+            extra = extras.get(row["pk"], NOTHING)
+            values = self.completer.complete(stored, standing, extra.values)
+            yield row, values, digest_with(digest, extra)
 
     def _as_of_values(
         self, rows: list[dict[str, Any]]
@@ -321,13 +347,15 @@ class _Pass:
         orders = list(Order.objects.filter(pk__in=[row["pk"] for row in rows]))
         described = describe_orders(orders, self.setting, as_of=self.as_of)
         standing = standings_as_of(orders, self.as_of)
+        extras = self.prefetch.fetch([row["pk"] for row in rows])
         for row in rows:
             node, entered = standing.get(row["pk"], ("", None))
             row["node"], row["node_entered_at"] = node, entered
+            extra = extras.get(row["pk"], NOTHING)
             values = self.completer.complete(
-                described[row["pk"]], Standing(row["source_id"], node, entered)
+                described[row["pk"]], Standing(row["source_id"], node, entered), extra.values
             )
-            yield row, values, ""
+            yield row, values, digest_with("", extra)
 
     def _is_older(self, row: Mapping[str, Any]) -> bool:
         """Whether the stored score is newer than the one this pass would write."""
@@ -393,13 +421,15 @@ class _Pass:
         scored.extend(_report(o) for o in outcomes if o.row["pk"] not in lost)
 
     def _is_moved(self, outcome: _Outcome) -> bool:
-        """Whether there is anything to write: a change, a new reason, revision or rule version."""
+        """Whether there is anything to write: a change, a new reason, revision, rule version, or
+        other facts (an order beside it moved, a table was published)."""
         row = outcome.row
         return (
             outcome.is_change
             or row["score__state_digest"] != outcome.state_digest
             or row["score__revision"] != row["revision"]
             or row["score__version_id"] != self.rules.version_id
+            or row["score__fact_digest"] != outcome.digest
         )
 
     def _lose_races(self, moved: Sequence[_Outcome]) -> set[int]:
@@ -493,6 +523,22 @@ _EMPTY_SCORE: tuple[Any, ...] = (
     "",
     None,
 )
+
+
+def make_prefetch(
+    dimensions: Iterable[Dimension],
+    setting: Setting,
+    completer: Completer,
+    *,
+    as_of: datetime | None = None,
+) -> Prefetch:
+    """What dimensions need beside the orders; without relations and tables it asks nothing."""
+    return Prefetch(prefetched_ids(dimensions), setting, completer, as_of=as_of)
+
+
+def make_labels(setting: Setting) -> dict[str, str]:
+    """Fact id -> label, for the reasons."""
+    return {fact.id: fact.label for fact in setting.facts}
 
 
 def make_completer(setting: Setting, moment: datetime) -> Completer:

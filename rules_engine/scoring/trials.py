@@ -14,14 +14,15 @@ from typing import Any
 
 from connectors.orders.models import Order
 from rules_engine.facts.collect import Setting, Standing, Values, describe_orders, read_setting
+from rules_engine.facts.related import NOTHING
 from rules_engine.facts.services import describe_values, get_names, load_facts, open_personal
 from rules_engine.formula import Checked, Names, TracePart, Value
 from rules_engine.rules.content import DEFAULT_LINES, Problem, check_content
 from rules_engine.rules.drafts import NEW_DIMENSION
 from rules_engine.rules.services import Dimension, RuleSet, compile_dimension, compile_rule_set
 from rules_engine.scoring.bands import SEVERITY, Lines, Outcome, list_blind_spots
-from rules_engine.scoring.judging import Judge, Judgement, labels_of, list_failed, weights_of
-from rules_engine.scoring.services import make_completer
+from rules_engine.scoring.judging import Judge, Judgement, list_failed, weights_of
+from rules_engine.scoring.services import make_completer, make_labels, make_prefetch
 
 STEP = 500  # orders read at once
 SAMPLES_PER_CELL = 10
@@ -67,16 +68,19 @@ class Bench:
         self.dimension = dimension
         self.setting: Setting = read_setting()
         self.completer = make_completer(self.setting, now)
+        self.prefetch = make_prefetch([self.dimension], self.setting, self.completer)
         rules = _only(self.dimension)
         feeds, clock = self.completer.feeds, self.completer.now
-        self.judge = Judge(rules, feeds, clock, labels_of(get_names()))
+        self.judge = Judge(rules, feeds, clock, make_labels(self.setting))
 
     def values_of(self, orders: Sequence[Order]) -> Iterator[tuple[Order, Values]]:
         """The facts of each order, described anew (three queries)."""
         described = describe_orders(orders, self.setting)
+        extras = self.prefetch.fetch([order.pk for order in orders])
         for order in orders:
             standing = Standing(order.source_id, order.node, order.node_entered_at)
-            yield order, self.completer.complete(described[order.pk], standing)
+            extra = extras.get(order.pk, NOTHING).values
+            yield order, self.completer.complete(described[order.pk], standing, extra)
 
 
 def _only(dimension: Dimension) -> RuleSet:
@@ -256,8 +260,9 @@ class Comparison:
         self.rules = rules
         self.setting: Setting = read_setting()
         self.completer = make_completer(self.setting, now)
+        self.prefetch = make_prefetch(rules.dimensions, self.setting, self.completer)
         feeds, clock = self.completer.feeds, self.completer.now
-        self.judge = Judge(rules, feeds, clock, labels_of(get_names()))
+        self.judge = Judge(rules, feeds, clock, make_labels(self.setting))
 
     def take_step(self, moves: Moves) -> bool:
         """Add the next STEP open orders; False when there are no more."""
@@ -287,6 +292,7 @@ class Comparison:
         fresh = (
             describe_orders(list(Order.objects.filter(pk__in=stale)), self.setting) if stale else {}
         )
+        extras = self.prefetch.fetch([row["pk"] for row in rows])
         for row in rows:
             stored = fresh.get(row["pk"])
             if stored is None:
@@ -294,15 +300,18 @@ class Comparison:
                 if self.rules.uses_personal:
                     stored |= open_personal(row["fact_snapshot__personal_sealed"])
             standing = Standing(row["source_id"], row["node"], row["node_entered_at"])
-            yield row, self.completer.complete(stored, standing)
+            extra = extras.get(row["pk"], NOTHING).values
+            yield row, self.completer.complete(stored, standing, extra)
 
     def look_at(self, orders: Sequence[Order]) -> list[MovedOrder]:
         """Before and after of some orders (fetched with their score), in the order given."""
         described = describe_orders(orders, self.setting)
+        extras = self.prefetch.fetch([order.pk for order in orders])
         found = []
         for order in orders:
             standing = Standing(order.source_id, order.node, order.node_entered_at)
-            values = self.completer.complete(described[order.pk], standing)
+            extra = extras.get(order.pk, NOTHING).values
+            values = self.completer.complete(described[order.pk], standing, extra)
             judgement = self.judge.judge(values, order.source_id)
             score = getattr(order, "score", None)
             score = score if score is not None and score.revision else None
