@@ -6,8 +6,10 @@ from typing import Final
 
 from . import (
     aggregates,
+    contacts,
     dates,
     deciding,
+    history,
     lists,
     mathematics,
     numbers,
@@ -31,12 +33,14 @@ from .registry import (
     is_reserved_name,
 )
 
-_TOPIC_MODULES = (
+_TOPIC_MODULES = (  # the job's own first, what helps few checks last
     deciding,
     results,
     times,
     aggregates,
     tables,
+    history,
+    contacts,
     texts,
     testing,
     numbers,
@@ -45,7 +49,10 @@ _TOPIC_MODULES = (
     mathematics,
 )
 
-FUNCTIONS: Final[tuple[Function, ...]] = declared_functions()
+_PLACES: Final = {module.__name__: place for place, module in enumerate(_TOPIC_MODULES)}
+FUNCTIONS: Final[tuple[Function, ...]] = tuple(
+    sorted(declared_functions(), key=lambda declared: _PLACES[declared.run.__module__])
+)
 
 __all__ = [
     "FUNCTIONS",

@@ -61,7 +61,11 @@ TERMS = (
     Term("stage:await_pay", "待付款"),
     Term("stage:await_ship", "待发货"),
 )
-NAMES = Names(FIELDS, TABLES, TERMS)
+HIDDEN = (
+    Field("history.passages", "节点经过", "", ValueType.ROWS, is_prefetched=True, is_hidden=True),
+    Field("history.events", "状态变化", "", ValueType.ROWS, is_prefetched=True, is_hidden=True),
+)
+NAMES = Names((*FIELDS, *HIDDEN), TABLES, TERMS)
 LOOKUPS = {
     "table:fees": build_table(
         TABLES[0],
@@ -179,8 +183,30 @@ scalars = st.one_of(
     st.sampled_from(list(ErrorValue)),
 )
 rows = st.lists(st.fixed_dictionaries({"l.qty": scalars, "l.price": scalars}), max_size=4)
+moments = st.one_of(st.sampled_from([46336.25, 46337.0, 46338.5]), st.just(UNKNOWN))
+passages = st.lists(
+    st.fixed_dictionaries(
+        {
+            "history.passages.node": st.sampled_from(["node:payment", "node:wms_push"]),
+            "history.passages.entered_at": moments,
+            "history.passages.left_at": st.one_of(moments, st.none()),
+        }
+    ),
+    max_size=3,
+)
+events = st.lists(
+    st.fixed_dictionaries(
+        {
+            "history.events.stage": st.sampled_from(["stage:await_pay", "stage:await_ship", None]),
+            "history.events.at": moments,
+        }
+    ),
+    max_size=3,
+)
 facts = st.fixed_dictionaries(
     {
+        "history.passages": st.one_of(passages, st.just(UNKNOWN)),
+        "history.events": st.one_of(events, st.just(UNKNOWN)),
         "f.number": scalars,
         "f.money": scalars,
         "f.text": scalars,

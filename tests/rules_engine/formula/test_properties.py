@@ -25,7 +25,7 @@ from rules_engine.formula.names import Table, Term
 from rules_engine.formula.values import ErrorValue, Unknown
 
 from .facts import NOW
-from .formulas import FIELDS, NAMES, TABLES, TERMS, calls, facts, formulas
+from .formulas import FIELDS, HIDDEN, NAMES, TABLES, TERMS, calls, facts, formulas
 
 quiet = settings(
     deadline=None,
@@ -133,7 +133,10 @@ def test_renaming_fields_never_changes_a_stored_formula(
         ["数量", "支付金额", "明细", "真", "a b", "x]y", "新名字", "LEN", "", "qty"]
     )
     renamed = Names(
-        (Field(f.id, data.draw(labels), "", f.type, columns=f.columns) for f in FIELDS),
+        (
+            *HIDDEN,
+            *(Field(f.id, data.draw(labels), "", f.type, columns=f.columns) for f in FIELDS),
+        ),
         (
             Table(
                 table.id,
