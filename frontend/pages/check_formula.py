@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.utils.translation import gettext as _
 
-from rules_engine.facts.catalog import SOURCE_LABELS, Fact
+from rules_engine.facts.catalog import MOVING_IDS, SOURCE_LABELS, Fact
 from rules_engine.facts.services import format_value
 from rules_engine.formula import (
     FUNCTIONS,
@@ -22,9 +22,12 @@ from rules_engine.formula import (
     Function,
     Result,
     ValueType,
+    find_function,
     sentence,
 )
-from rules_engine.formula.tree import Invoke, Node
+from rules_engine.formula.functions import Style
+from rules_engine.formula.limits import MAX_NODES, MAX_STEPS
+from rules_engine.formula.tree import FieldUse, Invoke, Node, walk
 
 _PLACE = re.compile(r"^第 \d+ 行第 \d+ 列：")
 _BARE = re.compile(
@@ -48,6 +51,16 @@ class Remark:
     snippet: str
     refuses: bool
     fix: Fix | None
+    function: Function | None = None  # the one it is about, to read on
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a formula depends on or costs, in a few words."""
+
+    key: str
+    text: str
+    help: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,13 +70,14 @@ class Looked:
     findings: list[Remark]
     is_valid: bool
     reading: str
+    needs: list[Need] = field(default_factory=list)
 
 
 def describe_formula(checked: Checked) -> Looked:
     """Every finding with its place, and the formula as a sentence when it holds together."""
     remarks = [_remark(finding, checked.text) for finding in checked.findings]
     reading = sentence(checked) if checked.is_valid else ""
-    return Looked(remarks, checked.is_valid, reading)
+    return Looked(remarks, checked.is_valid, reading, list_needs(checked))
 
 
 def _remark(finding: Finding, text: str) -> Remark:
@@ -79,7 +93,53 @@ def _remark(finding: Finding, text: str) -> Remark:
         snippet=snippet if len(snippet) <= _SNIPPET else f"{snippet[:_SNIPPET]}…",
         refuses=finding.refuses,
         fix=finding.fix,
+        function=find_function(str(finding.params.get("function", ""))),
     )
+
+
+def list_needs(checked: Checked) -> list[Need]:
+    """Clock, fields, relations, tables and cost of a formula that holds together."""
+    if not checked.is_valid:
+        return []
+    nodes = [node for node, _depth in walk(checked.require_tree())]
+    calls = [node for node in nodes if isinstance(node, Invoke)]
+    uses_clock = checked.uses_now or not checked.field_ids.isdisjoint(MOVING_IDS)
+    needs = [
+        Need("clock", _("看时钟"), _("时间一到就会变，每分钟重算"))
+        if uses_clock
+        else Need("still", _("不看时钟"), _("订单或来源有消息才重算"))
+    ]
+    beside = checked.relation_ids | checked.table_ids
+    fields = [node.field for node in nodes if isinstance(node, FieldUse)]
+    labels = list(dict.fromkeys(f.label for f in fields if f.id not in beside))
+    if labels:
+        needs.append(Need("fields", _("读 %(n)s 个字段") % {"n": len(labels)}, "、".join(labels)))
+    names = checked.names
+    related = [f.label for id in sorted(checked.relation_ids) if (f := names.by_id(id))]
+    if related:
+        needs.append(
+            Need(
+                "related",
+                _("还读%(names)s") % {"names": "、".join(related)},
+                _("每单另取，行数有上限"),
+            )
+        )
+    tables = [f.label for id in sorted(checked.table_ids) if (f := names.by_id(id))]
+    if tables:
+        needs.append(Need("tables", _("查表：%(names)s") % {"names": "、".join(tables)}))
+    walks = sum(node.over is not None or node.function.style is Style.ROWS for node in calls)
+    cost = _("%(n)s 个部分") % {"n": len(nodes)}
+    if walks:
+        cost += _("，逐行 %(n)s 处") % {"n": walks}
+    needs.append(Need("cost", _("代价：%(cost)s") % {"cost": cost}, _limits()))
+    return needs
+
+
+def _limits() -> str:
+    return _("一条公式最多 %(nodes)s 个部分，一次最多算 %(steps)s 步") % {
+        "nodes": f"{MAX_NODES:,}",
+        "steps": f"{MAX_STEPS:,}",
+    }
 
 
 # --- lines ------------------------------------------------------------------------------------
@@ -132,6 +192,8 @@ class NameItem:
     words: str
     parameters: int = 0
     is_column: bool = False
+    en: str = ""  # of a function: its address in the book
+    usage: str = ""  # its forms, with | between them
 
 
 @dataclass(frozen=True)
@@ -165,6 +227,11 @@ def group_names(facts: Iterable[Fact]) -> list[NameGroup]:
     ]
 
 
+def write_name(field: Field) -> str:
+    """A field as it is put into a formula: in brackets where its label asks for them."""
+    return field.label if _BARE.fullmatch(field.label) else f"[{field.label}]"
+
+
 def _field_item(field: Field, *, source: str = "", is_column: bool = False) -> NameItem:
     kind = _(field.unit) if field.unit else _(field.type.label)
     help = [_(field.description)] if field.description else []
@@ -174,7 +241,7 @@ def _field_item(field: Field, *, source: str = "", is_column: bool = False) -> N
         help.append(_("来自%(source)s") % {"source": _(SOURCE_LABELS[source])})
     return NameItem(
         label=field.label,
-        insert=field.label if _BARE.fullmatch(field.label) else f"[{field.label}]",
+        insert=write_name(field),
         names="|".join(n for n in (field.label, field.alias) if n),
         kind="field",
         hint=kind,
@@ -194,6 +261,8 @@ def _function_item(function: Function) -> NameItem:
         help=f"{function.usage}：{_(function.description)}",
         words=" ".join((*function.names, _(function.description))),
         parameters=len(function.parameters),
+        en=function.en,
+        usage="|".join(dict.fromkeys((function.usage, function.row_usage))),
     )
 
 

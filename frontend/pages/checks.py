@@ -455,6 +455,7 @@ def _status_context(request: Any, version: Version, key: str) -> dict[str, Any]:
         "findings": looked.findings,
         "is_valid": looked.is_valid,
         "reading": looked.reading,
+        "needs": looked.needs,
         "own_problems": own,
         "other_problems": others,
         "points": [

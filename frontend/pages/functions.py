@@ -188,6 +188,7 @@ def run(formula: str, facts: Mapping[str, object], order: Order | None) -> dict[
     found = try_formula(formula, order, names=given.names, given=given.values, now=timezone.now())
     looked = describe_formula(found.checked)
     context: dict[str, Any] = {"findings": looked.findings, "reading": looked.reading, "ran": True}
+    context["needs"] = looked.needs
     if not found.parts:
         return context | {"marked": mark_places(formula, looked.findings)}
     tree = check_trials.read_trace(found)

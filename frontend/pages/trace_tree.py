@@ -26,8 +26,10 @@ from rules_engine.formula.tree import (
     Node,
     Percent,
     Sign,
+    TermUse,
     children_of,
 )
+from rules_engine.formula.values import LookupTable
 
 ROWS_SHOWN = 3
 SMALL = 40  # parts up to which everything that was evaluated stands open
@@ -115,7 +117,9 @@ def _read(tree: Node, traced: list[TracePart]) -> _Part:
 
 
 def _is_telling(node: Node) -> bool:
-    return not isinstance(node, Literal) or isinstance(node.value, Result)
+    """Not a constant, nor what a function reads besides what is typed (it has no place)."""
+    is_typed = node.end > node.start
+    return is_typed and (not isinstance(node, Literal) or isinstance(node.value, Result))
 
 
 def _walks_rows(node: Node) -> bool:
@@ -167,8 +171,8 @@ def _show(value: Any, node: Node) -> Shown:
         used = node.field if isinstance(node, FieldUse) else node.column
         if used.unit in _UNITS:
             return Shown(format_value(value, used.type, used.unit))
-    if not isinstance(value, bool | str | float | tuple):
-        return Shown(_("已读取"), "muted")
+    if isinstance(value, LookupTable):
+        return Shown(_("%(n)s 行的表") % {"n": len(value.rows)})
     return Shown(describe_value(value, node.kinds))
 
 
@@ -201,6 +205,8 @@ def _shorten(node: Node) -> str:
         return node.field.label
     if isinstance(node, ColumnUse):
         return node.column.label
+    if isinstance(node, TermUse):
+        return f"“{node.label}”"
     if isinstance(node, Literal):
         said = describe_value(node.value, node.kinds)
         return said if len(said) <= _BRIEF_PART else f"{said[: _BRIEF_PART - 1]}…"

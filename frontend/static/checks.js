@@ -157,6 +157,129 @@
     });
   }
 
+  // --- what stands at the cursor --------------------------------------------------------------------
+  const help = side && side.querySelector("[data-names-help]");
+  const signature = document.getElementById("signature");
+  const helpBox = document.getElementById("function-help");
+  const items = new Map();
+  for (const button of side ? side.querySelectorAll("[data-insert]") : []) {
+    for (const name of button.dataset.names.split("|")) {
+      const key = name.toLowerCase();
+      if (!items.has(key) || button.dataset.kind === "function") items.set(key, button);
+    }
+  }
+  const fields = new Map();
+  for (const button of side ? side.querySelectorAll("[data-kind=field]") : []) {
+    for (const name of button.dataset.names.split("|")) {
+      if (!fields.has(name.toLowerCase())) fields.set(name.toLowerCase(), button);
+    }
+  }
+
+  // The name under the cursor, else the function whose brackets are around it and which argument.
+  const contextAt = (text, place) => {
+    const around = [];
+    const PIECE = new RegExp(`${TOKEN.source}|[(（]|[)）]|[,，]`, "g");
+    let last = null;
+    for (const match of text.matchAll(PIECE)) {
+      const [start, end] = [match.index, match.index + match[0].length];
+      const name = match[3] || match[4];
+      if (name !== undefined && start <= place && place <= end) {
+        const isCall = /^\s*[(（]/.test(text.slice(end));
+        const button = isCall ? items.get(name.toLowerCase()) : fields.get(name.toLowerCase());
+        return button ? { button, argument: -1 } : null;
+      }
+      if (start >= place) break;
+      if (match[1] || match[2]) {
+        last = null;
+        if (place < end) return null;
+      } else if (/[(（]/.test(match[0])) {
+        around.push({ name: last && /^\s*$/.test(text.slice(last.end, start)) ? last.name : "", argument: 0 });
+      } else if (/[)）]/.test(match[0])) around.pop();
+      else if (/[,，]/.test(match[0])) { if (around.length) around[around.length - 1].argument += 1; }
+      last = name === undefined ? null : { name, end };
+    }
+    for (const { name, argument } of around.reverse()) {
+      const button = name && items.get(name.toLowerCase());
+      if (button && button.dataset.kind === "function") return { button, argument };
+    }
+    return null;
+  };
+
+  const writeUsage = (usage, argument) => {
+    const [, name, inner] = usage.match(/^([^(]*)\((.*)\)$/) || [null, usage, ""];
+    const parts = inner ? inner.split(", ") : [];
+    const at = parts.length && /…\]?$/.test(parts[parts.length - 1]) ? Math.min(argument, parts.length - 1) : argument;
+    const code = document.createElement("code");
+    code.append(`${name}(`);
+    parts.forEach((part, index) => {
+      const word = document.createElement(index === at ? "b" : "span");
+      word.textContent = part;
+      code.append(index ? ", " : "", word);
+    });
+    code.append(")");
+    return code;
+  };
+
+  const showContext = () => {
+    if (!signature || document.activeElement !== area) return; // its link stays while it is pressed
+    const found = contextAt(area.value, area.selectionStart);
+    const key = found ? `${found.button.dataset.names} ${found.argument}` : "";
+    if (signature.dataset.key === key) return;
+    signature.dataset.key = key;
+    signature.hidden = !found;
+    signature.replaceChildren();
+    if (!found) return;
+    const { button, argument } = found;
+    if (button.dataset.kind !== "function") {
+      const label = document.createElement("b");
+      label.textContent = button.dataset.label;
+      signature.append(label, ` ${button.title}`);
+      return;
+    }
+    button.dataset.usage.split("|").forEach((usage, index) => {
+      signature.append(index ? " / " : "", writeUsage(usage, argument));
+    });
+    const read = document.createElement("a");
+    read.href = `${help.dataset.book}#${button.dataset.en}`;
+    read.dataset.help = button.dataset.en;
+    read.textContent = help.dataset.read;
+    signature.append(" ", read);
+  };
+  document.addEventListener("selectionchange", showContext);
+  area.addEventListener("keyup", showContext);
+  area.addEventListener("click", showContext);
+  const openHelp = (name) => {
+    helpBox.hidden = false;
+    window.htmx.ajax("GET", `${help.dataset.book}${encodeURIComponent(name)}/?help=1`, { target: helpBox, swap: "innerHTML" });
+  };
+  area.addEventListener("keydown", (event) => {
+    const read = signature && signature.querySelector("[data-help]");
+    if (event.key === "F1" && read) { event.preventDefault(); openHelp(read.dataset.help); }
+    if (event.key === "Escape" && !helpBox.hidden) helpBox.hidden = true;
+  });
+  document.addEventListener("click", (event) => {
+    const read = event.target.closest("#signature [data-help], [data-names-help] [data-help]");
+    if (read && window.htmx && !event.ctrlKey && !event.metaKey) { event.preventDefault(); openHelp(read.dataset.help); }
+    if (event.target.closest("[data-close-help]")) { helpBox.hidden = true; area.focus(); }
+  });
+  // The list says below itself what the name under the mouse or the focus means.
+  const describe = (event) => {
+    const button = event.target.closest("[data-insert]");
+    if (!button || !help) return;
+    help.replaceChildren(button.title);
+    if (button.dataset.en) {
+      const read = document.createElement("a");
+      read.href = `${help.dataset.book}#${button.dataset.en}`;
+      read.dataset.help = button.dataset.en;
+      read.textContent = help.dataset.read;
+      help.append(" ", read);
+    }
+  };
+  if (side) {
+    side.addEventListener("focusin", describe);
+    side.addEventListener("mouseover", describe);
+  }
+
   // --- saving as one types -------------------------------------------------------------------------
   let isDirty = false; // typed since the last request began
   let isSending = false;

@@ -462,8 +462,7 @@ class _Checker:
         function = find_function(node.name)
         if function is None:
             self.say_unknown_function(node)
-            args = tuple(self.visit(part, scopes) for part in node.args)
-            return Call(node.start, node.end, node.name, node.name_end, args)
+            return self.visit_parts(node, scopes)
         self.is_time_dependent = self.is_time_dependent or function.uses_now
         if function.en == TABLE_FUNCTION:
             return self.visit_lookup(node, function, scopes)
@@ -520,13 +519,17 @@ class _Checker:
         self.uses.append(Use(part.start, part.end, str(term.value)))
         return term
 
+    def visit_parts(self, node: Call, scopes: tuple[Field, ...]) -> Call:
+        """The arguments of a function nobody knows: after rows their columns are no mistake."""
+        first = [self.visit(part, scopes) for part in node.args[:1]]
+        rows = _rows_of(first[0]) if first else None
+        inner = scopes if rows is None else (*scopes, rows)
+        rest = [self.visit(part, inner) for part in node.args[1:]]
+        return Call(node.start, node.end, node.name, node.name_end, (*first, *rest))
+
     def rows_walked(self, function: Function, first: Node | None) -> Field | None:
         """The ROWS field a row function walks, when it is one."""
-        if not isinstance(first, FieldUse | ColumnUse):
-            return None
-        rows = first.field if isinstance(first, FieldUse) else first.column
-        if rows.type is not ValueType.ROWS or not rows.columns:
-            return None
+        rows = _rows_of(first)
         return rows if function.style is Style.ROWS or function.row_parameters else None
 
     def takes_list(self, function: Function, args: tuple[Node, ...]) -> bool:
@@ -723,6 +726,14 @@ class _Limits:
                 return True
         earlier.append((operator, limit.value))
         return False
+
+
+def _rows_of(node: Node | None) -> Field | None:
+    """The field with rows of several columns that a node is."""
+    if not isinstance(node, FieldUse | ColumnUse):
+        return None
+    rows = node.field if isinstance(node, FieldUse) else node.column
+    return rows if rows.type is ValueType.ROWS and rows.columns else None
 
 
 def _literal(node: Node) -> Value:

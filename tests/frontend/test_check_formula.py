@@ -82,3 +82,50 @@ def test_findings_say_their_place_once() -> None:
 )
 def test_values_are_said_in_words(value: object, kind: ValueType, said: str) -> None:
     assert describe_value(value, frozenset({kind})) == said
+
+
+def test_every_finding_has_its_own_place_and_its_own_remedy() -> None:
+    formula = "如果（实付金颡＞100，\n  应付金颡，\n  求合（明细，数量））"
+    findings = describe_formula(check(formula, NAMES)).findings
+
+    assert [(f.line, f.column, f.snippet) for f in findings if f.refuses] == [
+        (1, 4, "实付金颡"),
+        (2, 3, "应付金颡"),
+        (3, 3, "求合"),
+    ]
+    mended = formula
+    for finding in reversed([f for f in findings if f.refuses]):
+        assert finding.fix is not None
+        mended = mended[: finding.fix.start] + finding.fix.text + mended[finding.fix.end :]
+    assert check(mended, NAMES).is_valid
+
+
+def test_a_finding_about_a_function_leads_to_its_page() -> None:
+    found = describe_formula(check("如果(真)", NAMES)).findings[0]
+    assert found.function is not None
+    assert found.function.en == "IF"
+    assert describe_formula(check("没有的字段", NAMES)).findings[0].function is None
+
+
+def test_what_a_formula_needs_is_said() -> None:
+    def needs(formula: str) -> dict[str, str]:
+        return {n.key: f"{n.text} {n.help}" for n in describe_formula(check(formula, NAMES)).needs}
+
+    still = needs("且(实付金额>0, 应付金额>0, 实付金额<9)")
+    assert "不看时钟" in still["still"]
+    assert still["fields"] == "读 2 个字段 实付金额、应付金额"
+    assert "clock" not in still
+
+    assert "clock" in needs("距今小时(付款时间)>1")
+    assert "clock" in needs("在节点分钟>30")  # moves although no function asks for the time
+    assert "逐行 1 处" in needs("任一(明细, 数量>1)")["cost"]
+    assert needs("实付金额 >") == {}
+
+
+def test_what_is_read_beside_the_order_is_said() -> None:
+    related = next(f for f in FACTS if f.is_prefetched and f.columns)
+    looked = describe_formula(check(f"计数({related.label})>1", NAMES))
+
+    said = {need.key: need.text for need in looked.needs}
+    assert said["related"] == f"还读{related.label}"
+    assert "fields" not in said
