@@ -45,9 +45,15 @@ from rules_engine.facts.catalog import (
     SourceState,
     build_facts,
     custom_id,
-    is_undivided,
 )
-from rules_engine.formula import UNKNOWN, ErrorValue, Value, ValueType, to_serial
+from rules_engine.formula import (
+    UNKNOWN,
+    ErrorValue,
+    Value,
+    ValueType,
+    is_undivided,
+    to_serial,
+)
 
 CHUNK = 1000
 _PHASE_LABELS = {"": None, "deposit": "定金", "balance": "尾款"}

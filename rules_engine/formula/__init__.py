@@ -6,6 +6,7 @@ This is the door: check a formula, run it over an order's values, read it back.
 from __future__ import annotations
 
 from .check import Checked, check, from_stored
+from .divisions import is_undivided
 from .errors import Finding, Fix, FormulaErrors
 from .explain import TracePart, canonical_text, sentence
 from .functions import FUNCTIONS, Function, find_function
@@ -48,6 +49,7 @@ __all__ = [
     "find_function",
     "from_serial",
     "from_stored",
+    "is_undivided",
     "sentence",
     "to_serial",
 ]

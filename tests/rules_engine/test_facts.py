@@ -14,7 +14,7 @@ from connectors.orders.models import CustomField, Order
 from connectors.orders.services import receive
 from connectors.orders.statuses import GroupState, PresalePhase, Stage
 from connectors.shops.services import record_freshness
-from rules_engine.facts.catalog import FACTS, MOVING_IDS, build_names, is_undivided
+from rules_engine.facts.catalog import FACTS, MOVING_IDS, build_names
 from rules_engine.facts.collect import collect, read_setting
 from rules_engine.facts.models import FactSnapshot
 from rules_engine.facts.services import (
@@ -26,7 +26,15 @@ from rules_engine.facts.services import (
     open_personal,
     take_snapshots,
 )
-from rules_engine.formula import UNKNOWN, ErrorValue, ValueType, check, find_function, to_serial
+from rules_engine.formula import (
+    UNKNOWN,
+    ErrorValue,
+    ValueType,
+    check,
+    find_function,
+    is_undivided,
+    to_serial,
+)
 from tests.factories import NOW, World, canonical_order, make_order, make_sources, make_world
 from tests.rules_engine.river import NOW as PURE_NOW
 from tests.rules_engine.river import SHANGHAI, feeds_at, tell, values_at
