@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 from config.errors import BadInput, gettext_noop
 
 from .check import Checked, check
+from .compiled_plan import CompiledPlan
 from .names import Field, Names
 from .row_plan import RowPlan
 from .values import UNKNOWN, ErrorValue, Result, Value, ValueType, to_serial
@@ -59,7 +60,12 @@ def run_rows(checked: Checked, values: Mapping[str, object], now: float) -> Valu
     return RowPlan(checked).evaluate(values, now)
 
 
-PLANS: Final[dict[str, Plan]] = {"row": run_rows}
+def run_compiled(checked: Checked, values: Mapping[str, object], now: float) -> Value:
+    """Evaluate by the compiled plan."""
+    return CompiledPlan([checked]).evaluate(values, now)[0]
+
+
+PLANS: Final[dict[str, Plan]] = {"row": run_rows, "compiled": run_compiled}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from .limits import MAX_TEXT
 from .moments import split_day, split_time
 from .operators import number_to_text, parse_number
 from .rounding import round_half_away
@@ -116,10 +117,12 @@ def format_value(value: Value, pattern: str) -> Value:
     return _format_number(value, sections)
 
 
-def _format_text(value: str, sections: tuple[_Section, ...]) -> str:
+def _format_text(value: str, sections: tuple[_Section, ...]) -> str | ErrorValue:
     section = next((section for section in sections if section.is_text), None)
     if section is None:
         return value
+    if len(value) * sum(kind == "text" for kind, _ in section.pieces) > MAX_TEXT - _MAX_FORMAT:
+        return ErrorValue.VALUE
     return "".join(value if kind == "text" else piece for kind, piece in section.pieces)
 
 

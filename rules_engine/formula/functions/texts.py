@@ -302,6 +302,8 @@ def read_number(value: Value) -> Value:
 )
 def format_as(value: Value, pattern: str) -> Value:
     """TEXT."""
+    if len(pattern) > SHORT_TEXT:
+        spend_text(20 * len(pattern))  # each character of a format is work by itself
     return format_value(value, pattern)
 
 
