@@ -26,6 +26,7 @@ from config.audit.services import record
 from config.releases.services import get_published
 from config.tenancy.models import Environment, User
 from config.tenancy.scope import for_environment
+from config.tenancy.statistics import refresh_statistics
 from connectors.orders.models import Order
 from connectors.orders.services import (
     NODE_TABLE_KEY,
@@ -78,6 +79,7 @@ def tick(now: datetime, *, clock: Clock = timezone.now) -> list[PatrolRun]:
             continue
         if run is not None:
             runs.append(run)
+    refresh_statistics()
     return runs
 
 

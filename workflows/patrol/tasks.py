@@ -11,6 +11,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from config.tenancy.scope import for_environment
+from config.tenancy.statistics import refresh_statistics
 from connectors.tabular.services import list_stalled_runs
 from connectors.tabular.uploads import work_off
 from workflows.interventions.services import deliver_due
@@ -37,6 +38,7 @@ def tick() -> None:
     """Ring in every active environment; each is patrolled by whichever worker is free."""
     for environment in services.list_environments():
         enqueue("patrol.environment", environment.pk, queue="tick", expires=55)
+    refresh_statistics()
 
 
 @shared_task(name="patrol.environment")
