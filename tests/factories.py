@@ -350,3 +350,61 @@ _STEPS = {
     "picked_at": 300,
     "shipped_at": 520,
 }
+
+
+# --- lookup tables -------------------------------------------------------------------------------
+
+
+def table_content(**changes: Any) -> dict[str, Any]:
+    """A freight table by province: fee and days."""
+    return {
+        "key": "freight",
+        "name": "运费表",
+        "columns": [
+            {"key": "province", "label": "省", "type": "text", "is_key": True, "default": None},
+            {"key": "fee", "label": "运费", "type": "money", "is_key": False, "default": None},
+            {"key": "days", "label": "天数", "type": "number", "is_key": False, "default": "5"},
+        ],
+        "rows": [["浙江省", "6.00", "2"], ["西藏自治区", "25", ""]],
+    } | changes
+
+
+def publish_document(
+    content: dict[str, Any],
+    world: World,
+    *,
+    kind: str,
+    key: str,
+    now: datetime = NOW,
+) -> Any:
+    """A version of any kind, written by the supervisor and published by the reviewer."""
+    from config.releases import services as releases
+
+    author, reviewer = world.users[Role.SUPERVISOR], world.users[Role.REVIEWER]
+    name = str(content.get("name", key))
+    document = releases.get_or_create_document(kind=kind, key=key, name=name)
+    draft = releases.create_draft(document, content=content, author=author)
+    draft = releases.submit_version(draft, actor=author, note="", now=now)
+    draft = releases.approve_version(draft, reviewer=reviewer, comment="", now=now)
+    return releases.publish_version(draft, actor=reviewer, now=now)
+
+
+def publish_table(world: World, *, now: datetime = NOW, **changes: Any) -> Any:
+    """The freight table, published in the environment in force."""
+    content = table_content(**changes)
+    return publish_document(content, world, kind="lookup_table", key=content["key"], now=now)
+
+
+def rules_of_one(formula: str, **changes: Any) -> dict[str, Any]:
+    """A rule set of one dimension."""
+    row = {"key": "d", "name": "一项", "formula": formula, "points": 100, "cause": "价格"}
+    return {
+        "name": "一项",
+        "lines": {"yellow": 70, "orange": 60, "red": 50},
+        "dimensions": [row | changes],
+    }
+
+
+def publish_rules(content: dict[str, Any], world: World, *, now: datetime = NOW) -> Any:
+    """Rules in force in the environment in force."""
+    return publish_document(content, world, kind="rule_set", key="default", now=now)

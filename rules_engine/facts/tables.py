@@ -99,13 +99,14 @@ def _read_number(text: str) -> float | int:
 
 
 def _read_money(text: str) -> float | int:
-    bare = text.removesuffix("元").strip()
-    number = _read_number(bare)
+    number = parse_number(text.removesuffix("元")) if parse_moment(text) is None else None
+    if not isinstance(number, float):
+        raise _BadCell(gettext_noop("「%(text)s」不是金额") % {"text": _shown(text)})
     if abs(round(number * 100) - number * 100) > 1e-6:
         raise _BadCell(
             gettext_noop("金额最多两位小数，现在是「%(text)s」") % {"text": _shown(text)}
         )
-    rounded = round(float(number), 2)
+    rounded = round(number, 2)
     return int(rounded) if rounded.is_integer() else rounded
 
 
