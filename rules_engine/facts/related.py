@@ -224,11 +224,15 @@ def _within(fetch: Prefetch, prefix: str, length: timedelta) -> dict[str, dateti
 
 
 def _read_found(rows: QuerySet[Any], key: str, prefix: str = "") -> list[_Found]:
-    names = [f"{prefix}{name}" for name in _COLUMNS]
-    return [
-        _Found(dict(zip(_COLUMNS, row[1:], strict=True)), row[0])
-        for row in rows.values_list(key, *names)
-    ]
+    # No name twice: over a ranked query Django then hands out shifted columns (5.2).
+    names = [name for name in (f"{prefix}{column}" for column in _COLUMNS) if name != key]
+    found = []
+    for value, *rest in rows.values_list(key, *names):
+        order = dict(zip((name.removeprefix(prefix) for name in names), rest, strict=True))
+        if key in _COLUMNS:
+            order[key] = value
+        found.append(_Found(order, value))
+    return found
 
 
 class _Rows:
