@@ -15,7 +15,7 @@ A placeholder of a reason is a fact or any formula.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -70,6 +70,7 @@ class Dimension:
     broken: str
     reason: tuple[Piece, ...]
     fact_ids: tuple[str, ...]  # of the order, columns counted as their rows
+    suspended: str = ""  # why the formula is out of use
 
     def write_reason(self, values: Mapping[str, Value], now: float) -> str:
         """The reason with its placeholders filled in for people."""
@@ -156,6 +157,17 @@ def compile_rule_set(
         published_at=version.published_at if version else None,
         fact_ids=used,
         uses_personal=not used.isdisjoint(_PERSONAL_IDS),
+    )
+
+
+def suspend(rules: RuleSet, reasons: Mapping[str, str]) -> RuleSet:
+    """The same rules without the formulas of some dimensions. reasons: dimension key -> why."""
+    return replace(
+        rules,
+        dimensions=tuple(
+            replace(d, plan=None, suspended=reasons[d.key]) if d.key in reasons else d
+            for d in rules.dimensions
+        ),
     )
 
 

@@ -106,12 +106,14 @@ class Verdict:
     """What one dimension said of one order.
 
     `earned`: points (not hundredths) of a 计分 that came out as a number; None means "by outcome".
-    `is_late`: the data are missing because their source is late.
+    `is_late`: the data are missing because their source is late; `is_suspended`: the formula is
+    out of use, which takes nothing away but wants a person.
     """
 
     outcome: Outcome
     earned: float | None = None
     is_late: bool = False
+    is_suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,8 @@ def _share(weight: Weight, verdict: Verdict) -> Part:
         left_out = weight.when_not_applicable == NotApplicablePolicy.RESCALE
         return Part(weight.key, outcome, Decimal(0) if left_out else full, weight.points, left_out)
     if outcome is Outcome.INSUFFICIENT:
+        if verdict.is_suspended:
+            return Part(weight.key, outcome, full, weight.points, needs_person=True)
         policy = weight.when_late if verdict.is_late else weight.when_insufficient
         if policy == InsufficientPolicy.NO_DEDUCTION:
             return Part(weight.key, outcome, full, weight.points)
@@ -193,14 +197,14 @@ def _share(weight: Weight, verdict: Verdict) -> Part:
     return Part(weight.key, outcome, earned, weight.points, is_capping=is_capping)
 
 
-_SHARES: dict[tuple[Weight, Outcome, bool], Part] = {}
+_SHARES: dict[tuple[Weight, Outcome, bool, bool], Part] = {}
 
 
 def _share_cached(weight: Weight, verdict: Verdict) -> Part:
     """As `_share`; the shares of plain outcomes are few and made once."""
     if verdict.earned is not None:
         return _share(weight, verdict)
-    key = (weight, verdict.outcome, verdict.is_late)
+    key = (weight, verdict.outcome, verdict.is_late, verdict.is_suspended)
     part = _SHARES.get(key)
     if part is None:
         if len(_SHARES) > 10_000:

@@ -62,6 +62,7 @@ class Judge:
         self.weights = weights_of(rules.dimensions)
         self.lines = Lines(rules.yellow, rules.orange, rules.red)
         self.sources = dict(_SOURCE_OF)
+        self.trips: list[str] = []  # keys of dimensions that ran into a limit; the pass empties it
 
     def judge(self, values: Mapping[str, Value], source_id: int | None) -> Judgement:
         """All dimensions of one order."""
@@ -72,6 +73,8 @@ class Judge:
         self, dimension: Dimension, values: Mapping[str, Value], source_id: int | None
     ) -> Judged:
         """One dimension of one order."""
+        if dimension.suspended:
+            return Judged(Verdict(Outcome.INSUFFICIENT, is_suspended=True), dimension.suspended)
         for kind in dimension.sources:
             if not self.feeds.state(kind, source_id).is_connected:
                 return _not_connected((kind,))
@@ -119,6 +122,8 @@ class Judge:
         source_id: int | None,
     ) -> Judged:
         """数据不足: because a source is not connected, or late, or although all are fresh."""
+        if value is ErrorValue.LIMIT:
+            self.trips.append(dimension.key)
         unknown = tuple(id for id in dimension.fact_ids if values.get(id, UNKNOWN) is UNKNOWN)
         missing, late = self._blame(dimension, unknown, value, source_id)
         names = tuple(self.labels.get(id, id) for id in unknown)
@@ -202,7 +207,9 @@ def list_failed(rules: RuleSet, judgement: Judgement) -> list[FailedDimension]:
         if not is_fail and not earns_nothing and part.outcome is not Outcome.PARTIAL:
             continue
         counts_as_fail = is_fail or (
-            earns_nothing and dimension.when_insufficient == InsufficientPolicy.FAIL
+            earns_nothing
+            and not dimension.suspended
+            and dimension.when_insufficient == InsufficientPolicy.FAIL
         )
         failed.append(
             FailedDimension(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from config.errors import gettext_noop
 from config.releases.models import Version
 from config.tenancy.models import EnvironmentModel
 from connectors.orders.models import Order
@@ -101,3 +103,65 @@ class ScoreChange(EnvironmentModel):
     def severity(self) -> int:
         """0 for 健康 to 3 for 红."""
         return SEVERITY[self.band]
+
+
+class FormulaSuspension(EnvironmentModel):
+    """How often a formula of a published version ran into a limit, and since when it is out.
+
+    One row per formula and version counts until it is lifted; then the next trip begins a new one.
+    """
+
+    class Limit(models.TextChoices):
+        STEPS = "steps", _("计算步数超过上限")
+        TIME = "time", _("计算时间超过上限")
+        MEMORY = "memory", _("占用内存超过上限")
+
+    version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="+")
+    dimension_key = models.CharField(max_length=40)
+    dimension_name = models.CharField(_("检查项"), max_length=40)
+    trips = models.PositiveIntegerField(_("次数"), default=0)
+    limit = models.CharField(_("上限"), max_length=10, choices=Limit)
+    last_order_no = models.CharField(_("最近的订单"), max_length=64, blank=True)
+    first_tripped_at = models.DateTimeField()
+    last_tripped_at = models.DateTimeField()
+    suspended_at = models.DateTimeField(_("暂停时间"), null=True)
+    lifted_at = models.DateTimeField(_("恢复时间"), null=True)
+    lifted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    lift_reason = models.CharField(_("恢复理由"), max_length=300, blank=True)
+
+    class Meta(EnvironmentModel.Meta):
+        verbose_name = _("公式暂停")
+        verbose_name_plural = _("公式暂停")
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["environment", "version", "dimension_key"],
+                condition=models.Q(lifted_at__isnull=True),
+                name="one_open_suspension_per_formula",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.dimension_name} × {self.trips}"
+
+    @property
+    def reason(self) -> str:
+        """What an order says of the dimension while it is out."""
+        return write_reason(self.limit, self.trips)
+
+
+# Source text: a reason is stored with the score.
+_LIMIT_WORDS: dict[str, str] = {
+    "steps": gettext_noop("计算步数超过上限"),
+    "time": gettext_noop("计算时间超过上限"),
+    "memory": gettext_noop("占用内存超过上限"),
+}
+
+
+def write_reason(limit: str, trips: int) -> str:
+    """Why a suspended formula says nothing: "公式已暂停（计算步数超过上限，3 次）…"."""
+    return gettext_noop("公式已暂停（%(limit)s，%(trips)d 次），等待 IT 处理，请人工查看") % {
+        "limit": _LIMIT_WORDS[limit],
+        "trips": trips,
+    }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,6 +44,7 @@ from rules_engine.rules.services import (
     get_rule_set,
 )
 from rules_engine.scoring.bands import Band, FailedDimension, Outcome, sum_text
+from rules_engine.scoring.guard import CHUNK_BYTES, CHUNK_SECONDS, OutOfTime, limits
 from rules_engine.scoring.judging import (
     CAUSE_INSUFFICIENT,
     Judge,
@@ -52,9 +54,11 @@ from rules_engine.scoring.judging import (
 )
 from rules_engine.scoring.models import Score, ScoreChange
 from rules_engine.scoring.silence import Silence
+from rules_engine.scoring.suspensions import Limit, Watch, find_culprits
 
 logger = logging.getLogger(__name__)
 
+_Prepared = tuple[dict[str, Any], Values, str]  # row, values, digest
 Classify = Callable[[Sequence[FailedDimension], str], str]
 
 _ORDER = (
@@ -278,13 +282,14 @@ class _Pass:
         classify: Classify,
         as_of: datetime | None,
     ) -> None:
-        self.rules, self.now, self.why, self.classify, self.as_of = rules, now, why, classify, as_of
+        self.now, self.why, self.classify, self.as_of = now, why, classify, as_of
         self.moment = as_of or now
         self.setting: Setting = read_setting()
         self.completer = make_completer(self.setting, self.moment)
         self.prefetch = make_prefetch(rules.dimensions, self.setting, self.completer, as_of=as_of)
         feeds = self.completer.feeds
-        self.judge = Judge(rules, feeds, self.completer.now, make_labels(self.setting))
+        self.watch = Watch(rules)
+        self._use(rules)
         self.silence = Silence(self.setting.nodes, feeds, self.moment)
         self.form = self.setting.describer.form
 
@@ -295,14 +300,63 @@ class _Pass:
             dict(zip(_COLUMNS, row, strict=True))
             for row in Order.objects.filter(pk__in=ids).order_by("pk").values_list(*_COLUMNS)
         ]
-        outcomes: list[_Outcome] = []
-        for row, values, digest in self._with_values(rows):
-            try:
-                outcomes.append(self._judge(row, values, digest))
-            except Exception:  # noqa: BLE001 - one order's error stays that order's
-                logger.exception("scoring failed for order %s", row["pk"])
-                scored.failed_ids.append(row["pk"])
+        outcomes = self._judge_all(list(self._with_values(rows)), scored)
         self._write(outcomes, scored)
+        self.watch.save(self.now)
+
+    def _judge_all(self, prepared: Sequence[_Prepared], scored: Scored) -> list[_Outcome]:
+        """Judge a chunk within its time and memory; what it did not come to has failed."""
+        outcomes: list[_Outcome] = []
+        left = deque(prepared)
+        try:
+            with limits(CHUNK_SECONDS, CHUNK_BYTES):
+                while left:
+                    self._judge_one(*left[0], outcomes, scored)
+                    left.popleft()
+        except (OutOfTime, MemoryError) as error:
+            self._give_up(left, scored, type(error).__name__)
+        return outcomes
+
+    def _judge_one(
+        self,
+        row: dict[str, Any],
+        values: Values,
+        digest: str,
+        outcomes: list[_Outcome],
+        scored: Scored,
+    ) -> None:
+        try:
+            outcomes.append(self._judge(row, values, digest))
+        except (OutOfTime, MemoryError):
+            raise
+        except Exception:  # noqa: BLE001 - one order's error stays that order's
+            logger.exception("scoring failed for order %s", row["pk"])
+            scored.failed_ids.append(row["pk"])
+        if self.judge.trips:
+            self._note_trips([(key, Limit.STEPS) for key in self.judge.trips], row["pk"])
+            self.judge.trips.clear()
+
+    def _note_trips(self, trips: Sequence[tuple[str, str]], order_id: int) -> None:
+        """Count formulas that ran into a limit; a third time puts one out of use at once."""
+        are_out = [self.watch.note(key, str(limit), order_id) for key, limit in trips]
+        if any(are_out):
+            self._use(self.rules)
+
+    def _give_up(self, left: deque[_Prepared], scored: Scored, why: str) -> None:
+        """The rest of a chunk after a bug of ours: reported as failed, its formula counted."""
+        row, values, _ = left[0]
+        logger.error("scoring a chunk stopped at order %s (%s): %d left", row["pk"], why, len(left))
+        scored.failed_ids.extend(item[0]["pk"] for item in left)
+        self._note_trips(
+            find_culprits(self.rules.dimensions, values, self.completer.now), row["pk"]
+        )
+
+    def _use(self, rules: RuleSet) -> None:
+        """Take these rules, without the formulas that are out of use."""
+        self.rules = self.watch.apply(rules)
+        self.judge = Judge(
+            self.rules, self.completer.feeds, self.completer.now, make_labels(self.setting)
+        )
 
     def _with_values(
         self, rows: Sequence[dict[str, Any]]

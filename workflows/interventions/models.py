@@ -532,6 +532,7 @@ class PatrolRun(EnvironmentModel):
     lag_seconds = models.FloatField(_("滞后（秒）"), default=0)
     scored = models.PositiveIntegerField(_("评分单数"), default=0)
     changed = models.PositiveIntegerField(_("变化单数"), default=0)
+    failed = models.PositiveIntegerField(_("未能评分单数"), default=0)
     opened = models.PositiveIntegerField(_("新告警"), default=0)
     closed = models.PositiveIntegerField(_("结束告警"), default=0)
     held = models.PositiveIntegerField(_("新挂起"), default=0)

@@ -198,6 +198,7 @@ def _follow_node_table(
 def _count(run: PatrolRun, scored: Scored, decided: Decided) -> None:
     run.scored += len(scored)
     run.changed += sum(order.changed for order in scored)
+    run.failed += len(scored.failed_ids)
     run.opened += decided.opened
     run.closed += decided.closed
     run.held += decided.held
