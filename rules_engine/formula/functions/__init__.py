@@ -18,6 +18,7 @@ from . import (
     testing,
     texts,
     times,
+    worktime,
 )
 from .registry import (
     Cost,
@@ -37,6 +38,7 @@ _TOPIC_MODULES = (  # the job's own first, what helps few checks last
     deciding,
     results,
     times,
+    worktime,
     aggregates,
     tables,
     history,

@@ -64,6 +64,10 @@ TERMS = (
 HIDDEN = (
     Field("history.passages", "节点经过", "", ValueType.ROWS, is_prefetched=True, is_hidden=True),
     Field("history.events", "状态变化", "", ValueType.ROWS, is_prefetched=True, is_hidden=True),
+    Field("calendar.holidays", "节假日", "", ValueType.ROWS, is_prefetched=True, is_hidden=True),
+    Field(
+        "calendar.promotions", "大促日历", "", ValueType.ROWS, is_prefetched=True, is_hidden=True
+    ),
 )
 NAMES = Names((*FIELDS, *HIDDEN), TABLES, TERMS)
 LOOKUPS = {
@@ -203,8 +207,29 @@ events = st.lists(
     ),
     max_size=3,
 )
+holidays = st.lists(
+    st.fixed_dictionaries(
+        {
+            "calendar.holidays.day": st.sampled_from([46337.0, 46338.0, 46340.0, None]),
+            "calendar.holidays.is_workday": st.booleans(),
+        }
+    ),
+    max_size=3,
+)
+promotions = st.lists(
+    st.fixed_dictionaries(
+        {
+            "calendar.promotions.name": st.sampled_from(["双11", "618", None]),
+            "calendar.promotions.starts_at": moments,
+            "calendar.promotions.ends_at": moments,
+        }
+    ),
+    max_size=3,
+)
 facts = st.fixed_dictionaries(
     {
+        "calendar.holidays": st.one_of(holidays, st.just(UNKNOWN)),
+        "calendar.promotions": st.one_of(promotions, st.just(UNKNOWN)),
         "history.passages": st.one_of(passages, st.just(UNKNOWN)),
         "history.events": st.one_of(events, st.just(UNKNOWN)),
         "f.number": scalars,
