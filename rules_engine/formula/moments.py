@@ -8,6 +8,7 @@ from typing import Final
 
 from .values import MAX_SERIAL, MS_PER_DAY, to_serial
 
+_LAST_MILLISECOND: Final = int(MAX_SERIAL) * MS_PER_DAY - 1
 FIRST_TRUE_DAY: Final = 61  # 1900-03-01; before it Excel's calendar is one day off
 _EPOCH_ORDINAL: Final = dt.date(1899, 12, 30).toordinal()
 
@@ -90,8 +91,12 @@ def split_day(serial: int) -> tuple[int, int, int]:
 
 
 def split_time(serial: float) -> tuple[int, int, int, int, int]:
-    """Return whole day, hour, minute, second and millisecond, rounded to the millisecond."""
-    day, milliseconds = divmod(round(serial * MS_PER_DAY), MS_PER_DAY)
+    """Return whole day, hour, minute, second and millisecond, rounded to the millisecond.
+
+    The last moment of the calendar is not rounded out of it.
+    """
+    total = min(round(serial * MS_PER_DAY), _LAST_MILLISECOND)
+    day, milliseconds = divmod(total, MS_PER_DAY)
     seconds, millisecond = divmod(milliseconds, 1000)
     minutes, second = divmod(seconds, 60)
     hour, minute = divmod(minutes, 60)

@@ -34,6 +34,11 @@ def round_to_15_digits(number: float) -> float:
     return float(f"{number:.15g}")
 
 
+def same_in_15_digits(a: float, b: float) -> bool:
+    """Whether two numbers of one sign are written alike with 15 significant digits."""
+    return a == b or f"{a:.15g}" == f"{b:.15g}"
+
+
 def finite(number: float) -> float | ErrorValue:
     """Return the number, or #NUM! for infinity and not-a-number."""
     return number if number - number == 0.0 else ErrorValue.NUM
@@ -156,7 +161,7 @@ def add(a: Value, b: Value) -> Value:
             return strongest((a, b))
     total = a + b
     if -_NEAR * a <= total <= _NEAR * a or _NEAR * a <= total <= -_NEAR * a:
-        return 0.0 if round_to_15_digits(a) == round_to_15_digits(-b) else total
+        return 0.0 if same_in_15_digits(a, -b) else total
     return total if total - total == 0.0 else ErrorValue.NUM
 
 
@@ -168,7 +173,7 @@ def subtract(a: Value, b: Value) -> Value:
             return strongest((a, b))
     rest = a - b
     if -_NEAR * a <= rest <= _NEAR * a or _NEAR * a <= rest <= -_NEAR * a:
-        return 0.0 if round_to_15_digits(a) == round_to_15_digits(b) else rest
+        return 0.0 if same_in_15_digits(a, b) else rest
     return rest if rest - rest == 0.0 else ErrorValue.NUM
 
 
@@ -277,7 +282,7 @@ def compare_numbers(a: float, b: float) -> int:
     """Order two numbers by their first 15 digits."""
     if a == b:
         return 0
-    if abs(a - b) <= _NEAR * abs(a) and round_to_15_digits(a) == round_to_15_digits(b):
+    if abs(a - b) <= _NEAR * abs(a) and same_in_15_digits(a, b):
         return 0
     return -1 if a < b else 1
 
