@@ -380,9 +380,10 @@ def test_other_open_orders_of_an_address_and_of_a_presale_link_become_due(env):
 def test_an_address_shared_by_many_marks_a_bounded_number(env, monkeypatch):
     monkeypatch.setattr("connectors.orders.services.MAX_RELATED_MARKED", 3)
     source = make_sources()["channel"]
-    receive([canonical_order(order_no=f"C{n}") for n in range(6)], source=source, now=NOW)
+    orders = [canonical_order(order_no=f"C{n}", address_detail="货站 1 号") for n in range(7)]
+    receive(orders[:6], source=source, now=NOW)
 
-    receive([canonical_order(order_no="C9")], source=source, now=NOW)
+    receive(orders[6:], source=source, now=NOW)
 
     assert Order.objects.filter(revision=2).count() == 3
 
