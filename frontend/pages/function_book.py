@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from frontend.pages.check_formula import describe_value
+from rules_engine.facts.catalog import HIDDEN, build_names
 from rules_engine.formula import FUNCTIONS, Field, Function, Names, ValueType, check, to_serial
 from rules_engine.formula.functions import Parameter
 from rules_engine.formula.tree import FieldUse, walk
@@ -23,6 +24,8 @@ from rules_engine.formula.values import LookupTable
 # Topics in the order of the job; those of Excel's that help few checks come last. A topic that is
 # in neither list belongs to the job and stands between them.
 FIRST_TOPICS = ("结果", "判断", "时间", "明细", "汇总", "查表")
+_HIDDEN = {fact.id: fact for fact in HIDDEN}
+_TERMS = build_names().terms  # nodes and stages under the names they ship with
 LAST_TOPICS = ("检验", "文本", "数字", "日期", "列表", "数学")
 # The moment the examples were worked out at; a test keeps it the one the examples are run at.
 EXAMPLE_NOW = dt.datetime(2026, 11, 13, 10, 0)  # noqa: DTZ001 - local wall time is meant
@@ -31,6 +34,7 @@ COSTS: Mapping[str, Any] = {
     "constant": gettext_lazy("很轻：每次一样快"),
     "text": gettext_lazy("轻：随文本长度增加"),
     "rows": gettext_lazy("逐行：随行数增加"),
+    "lookup": gettext_lazy("查一次表：与表的大小无关"),
 }
 _UNITS: Mapping[ValueType, Any] = {
     ValueType.MONEY: gettext_lazy("元"),
@@ -162,7 +166,7 @@ def write_entry(function: Function) -> Entry:
                 number,
                 example.formula,
                 _write_answer(example.expected, function, example.formula, example.facts),
-                [(label, _write_named(label, value)) for label, value in example.facts.items()],
+                [_write_fact(label, value) for label, value in example.facts.items()],
             )
             for number, example in enumerate(function.examples)
         ],
@@ -204,10 +208,31 @@ def _write_moment(serial: float) -> str:
     return f"{moment:%Y-%m-%d}" if serial == int(serial) else f"{moment:%Y-%m-%d %H:%M}"
 
 
+def _write_fact(label: str, value: Any) -> tuple[str, str]:
+    """What an example takes for granted: its name and value in words."""
+    hidden = _HIDDEN.get(label)
+    if hidden is not None and isinstance(value, list | tuple):
+        columns = {column.alias: column.label for column in hidden.columns}
+        rows = [
+            {columns.get(n, n): _write_named(columns.get(n, n), v) for n, v in row.items()}
+            for row in value
+        ]
+        lines = ("，".join(f"{n} {said}" for n, said in row.items()) for row in rows)
+        said = _("%(n)s 行：%(rows)s") % {"n": len(rows), "rows": "；".join(lines)}
+        return _(hidden.label), said if rows else _("没有一行")
+    return label, _write_named(label, value)
+
+
+_TIMES = ("时间", "日期", "开始", "结束", "进入", "离开")
+
+
 def _write_named(label: str, value: Any) -> str:
-    """A number under the name of a time is a moment."""
-    is_time = label.endswith(("时间", "日期")) and isinstance(value, float)
-    return _write_moment(value) if is_time else _write_given(value)
+    """A number under the name of a time is a moment; the id of a node or stage its name."""
+    if label.endswith(_TIMES) and isinstance(value, float):
+        return _write_moment(value)
+    if isinstance(value, str) and value.startswith(("node:", "stage:")):
+        return next((term.label for term in _TERMS if term.id == value), value)
+    return _write_given(value)
 
 
 def _write_given(value: Any) -> str:
@@ -256,7 +281,11 @@ def give_names(formula: str, facts: Mapping[str, object], names: Names) -> Given
 
 def _join(facts: Mapping[str, object], names: Names) -> Given:
     extra, values = read_facts(facts)
-    joined = Names((*extra.fields, *names.fields), (*extra.tables, *names.tables), names.terms)
+    joined = Names(
+        (*extra.fields, *names.fields),
+        (*extra.tables, *names.tables),
+        (*names.terms, *extra.terms),
+    )
     return Given(joined, values, tuple(facts))
 
 
@@ -294,7 +323,8 @@ def read_facts(facts: Mapping[str, object]) -> tuple[Names, dict[str, Any]]:
             tables.append(table)
             values[table.id] = content
             continue
-        id = f"example.{label}"
+        hidden = _HIDDEN.get(label)
+        id = label if hidden else f"example.{label}"
         columns: tuple[Field, ...] = ()
         values[id] = _to_value(value)
         if isinstance(value, list | tuple):
@@ -305,8 +335,8 @@ def read_facts(facts: Mapping[str, object]) -> tuple[Names, dict[str, Any]]:
                 )
             else:
                 values[id] = tuple(_to_value(item) for item in value)
-        fields.append(Field(id, label, "", _type_of(value), columns=columns))
-    return Names(fields, tables), values
+        fields.append(hidden or Field(id, label, "", _type_of(value), columns=columns))
+    return Names(fields, tables, _TERMS), values
 
 
 def _columns_of(id: str, rows: Sequence[Any]) -> tuple[Field, ...]:

@@ -28,6 +28,7 @@ from rules_engine.formula.tree import (
     Sign,
     TermUse,
     children_of,
+    is_hidden,
 )
 from rules_engine.formula.values import LookupTable
 
@@ -104,6 +105,8 @@ def _read(tree: Node, traced: list[TracePart]) -> _Part:
     waiting: list[tuple[Node, bool, list[_Part]]] = [(tree, False, root)]
     while waiting:
         node, is_per_row, siblings = waiting.pop()
+        if is_hidden(node):  # what a function reads besides what is typed has no row
+            continue
         part = _Part(node, next(parts), is_per_row, [])
         if siblings is root or _is_telling(node):
             siblings.append(part)
@@ -117,9 +120,7 @@ def _read(tree: Node, traced: list[TracePart]) -> _Part:
 
 
 def _is_telling(node: Node) -> bool:
-    """Not a constant, nor what a function reads besides what is typed (it has no place)."""
-    is_typed = node.end > node.start
-    return is_typed and (not isinstance(node, Literal) or isinstance(node.value, Result))
+    return not isinstance(node, Literal) or isinstance(node.value, Result)
 
 
 def _walks_rows(node: Node) -> bool:

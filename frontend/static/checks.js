@@ -253,6 +253,7 @@
     window.htmx.ajax("GET", `${help.dataset.book}${encodeURIComponent(name)}/?help=1`, { target: helpBox, swap: "innerHTML" });
   };
   area.addEventListener("keydown", (event) => {
+    if (event.key === "F1") showContext(); // the selection's own event may still be on its way
     const read = signature && signature.querySelector("[data-help]");
     if (event.key === "F1" && read) { event.preventDefault(); openHelp(read.dataset.help); }
     if (event.key === "Escape" && !helpBox.hidden) helpBox.hidden = true;

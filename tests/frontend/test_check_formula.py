@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 
 from frontend.pages.check_formula import describe_formula, describe_value, group_names, lay_out
-from rules_engine.facts.catalog import FACTS
+from rules_engine.facts.catalog import FACTS, build_names
 from rules_engine.formula import (
     FUNCTIONS,
     UNKNOWN,
     ErrorValue,
-    Names,
     Result,
     ValueType,
     canonical_text,
@@ -18,7 +17,7 @@ from rules_engine.formula import (
 )
 from rules_engine.presets.catalog import PRESETS
 
-NAMES = Names(FACTS)
+NAMES = build_names()
 FORMULAS = [d["formula"] for p in PRESETS for d in p.content["dimensions"]] + [
     "如果（预售阶段＝“”，不适用（），如果（且（预售阶段＝“定金已付”，尾款截止＜现在（）），不通过，通过））",
     "如果((实付金额+应付金额)>1, (应付金额-实付金额)*((2+3)), /* 说 明 */ (如果(((真)),1,2)))",

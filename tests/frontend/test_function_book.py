@@ -17,11 +17,10 @@ from frontend.pages.function_book import (
     search,
     write_entry,
 )
-from rules_engine.facts.catalog import FACTS
+from rules_engine.facts.catalog import build_names
 from rules_engine.formula import (
     FUNCTIONS,
     Function,
-    Names,
     RowPlan,
     ValueType,
     check,
@@ -29,7 +28,7 @@ from rules_engine.formula import (
 )
 from tests.rules_engine.formula.facts import NOW
 
-REAL = Names(FACTS)
+REAL = build_names()
 EXAMPLES = [
     pytest.param(function, number, id=f"{function.en}:{number}")
     for function in FUNCTIONS

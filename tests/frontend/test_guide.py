@@ -14,12 +14,12 @@ from django.urls import reverse
 
 from frontend.pages.check_formula import describe_value
 from frontend.pages.guide_text import GUIDE_NOW, PRESALE, SECTIONS, Case
-from rules_engine.facts.catalog import FACTS
-from rules_engine.formula import Names, RowPlan, check, to_serial
+from rules_engine.facts.catalog import build_names
+from rules_engine.formula import RowPlan, check, to_serial
 from rules_engine.formula.differences import DIFFERENCES
 from tests.factories import World
 
-NAMES = Names(FACTS)
+NAMES = build_names()
 CASES = [pytest.param(case, id=f"{s.key}-{n}") for s in SECTIONS for n, case in enumerate(s.cases)]
 SNIPPETS = [
     snippet

@@ -9,11 +9,11 @@ import pytest
 from django.template.loader import render_to_string
 
 from frontend.pages.trace_tree import Row, build_tree
-from rules_engine.facts.catalog import FACTS, LINES_ID
-from rules_engine.formula import UNKNOWN, Names, RowPlan, check
+from rules_engine.facts.catalog import LINES_ID, build_names
+from rules_engine.formula import UNKNOWN, RowPlan, check
 from rules_engine.presets.catalog import PRESETS
 
-NAMES = Names(FACTS)
+NAMES = build_names()
 NOW = 46000.5
 LINES = tuple({"lines.quantity": float(n), "lines.price": 10.0} for n in range(1, 6))
 
@@ -115,3 +115,11 @@ def test_a_large_tree_opens_only_its_first_levels() -> None:
     rows = tree_of(WIDE)
 
     assert {r.depth for r in rows if r.is_open} == {0, 1}
+
+
+def test_what_a_function_reads_besides_has_no_row_and_words_are_said_by_their_name() -> None:
+    rows = tree_of('且(曾进入("推送WMS"), 曾进入("推送WMS"), 曾进入("推送WMS"), 实付金额>0)')
+
+    assert [r.depth for r in rows] == [0, 1, 1, 1, 1, 2]
+    assert rows[1].brief == '曾进入("推送WMS")'
+    assert rows[0].brief == "且(曾进入(…)，曾进入(…)，曾进入(…)，…)"
