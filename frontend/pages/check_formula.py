@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,8 +25,10 @@ from rules_engine.formula import (
     find_function,
     sentence,
 )
+from rules_engine.formula.explain import write_text
 from rules_engine.formula.functions import Style
 from rules_engine.formula.limits import MAX_NODES, MAX_STEPS
+from rules_engine.formula.names import Table
 from rules_engine.formula.tree import FieldUse, Invoke, Node, walk
 
 _PLACE = re.compile(r"^第 \d+ 行第 \d+ 列：")
@@ -205,8 +207,8 @@ class NameGroup:
     is_open: bool = False
 
 
-def group_names(facts: Iterable[Fact]) -> list[NameGroup]:
-    """Results and decisions first, then fields by topic, then the other functions by topic."""
+def group_names(facts: Iterable[Fact], tables: Sequence[Table] = ()) -> list[NameGroup]:
+    """Results and decisions first, fields by topic, lookup tables, the other functions by topic."""
     fields: dict[str, list[NameItem]] = {}
     for fact in facts:
         items = fields.setdefault(fact.topic, [])
@@ -223,6 +225,7 @@ def group_names(facts: Iterable[Fact]) -> list[NameGroup]:
     return [
         *first,
         *(NameGroup(_(topic), items) for topic, items in fields.items()),
+        *([NameGroup(_("查找表"), [_table_item(table) for table in tables])] if tables else []),
         *(NameGroup(_("函数：%(topic)s") % {"topic": _(t)}, i) for t, i in functions.items()),
     ]
 
@@ -248,6 +251,26 @@ def _field_item(field: Field, *, source: str = "", is_column: bool = False) -> N
         help="；".join(help),
         words=f"{field.label} {field.alias} {kind} {field.description}",
         is_column=is_column,
+    )
+
+
+def _table_item(table: Table) -> NameItem:
+    """A table goes in as a whole call; what to look up by its keys is the person's to change."""
+    keys = "、".join(key.label for key in table.keys)
+    columns = "、".join(column.label for column in table.columns)
+    parts = [
+        write_text(table.name),
+        *(write_name(key) for key in table.keys),
+        write_text(table.columns[0].label if table.columns else ""),
+    ]
+    return NameItem(
+        label=table.name,
+        insert=f"查表({', '.join(parts)})",
+        names=table.name,
+        kind="table",
+        hint=_("按%(keys)s查") % {"keys": keys},
+        help=_("按%(keys)s查，可取的列：%(columns)s") % {"keys": keys, "columns": columns},
+        words=f"{table.name} {keys} {columns} 查表",
     )
 
 

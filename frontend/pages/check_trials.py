@@ -116,7 +116,7 @@ def lay_out_formula(formula: str) -> str:
 
 def list_name_groups() -> list[NameGroup]:
     """Every name a formula may use here, grouped for the list beside it."""
-    return group_names(list_fields())
+    return group_names(list_fields(), get_names().tables)
 
 
 def list_causes(content: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from typing import Any
 
@@ -16,8 +15,9 @@ from django.views.decorators.http import require_GET
 
 from config.tenancy.roles import VIEW_BOARD
 from frontend.pages.checks import page
+from frontend.pages.function_book import write_fact
 from frontend.pages.guide_text import GUIDE_NOW, SECTIONS, Case, Section
-from rules_engine.formula import UNKNOWN, ErrorValue
+from rules_engine.formula import ErrorValue
 from rules_engine.formula.differences import DIFFERENCES
 
 _CODE = re.compile(r"`([^`]+)`")
@@ -36,32 +36,11 @@ def write_prose(text: str, params: Any) -> SafeString:
     )
 
 
-def describe_fact(value: object) -> str:
-    """A value of a made-up order in words."""
-    if value is UNKNOWN:
-        return _("未知")
-    if value is None:
-        return _("空")
-    if isinstance(value, bool):
-        return _("是") if value else _("否")
-    if isinstance(value, dt.datetime):
-        return f"{value:%m-%d %H:%M}"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, tuple):
-        lines = (
-            "，".join(f"{name} {describe_fact(item)}" for name, item in row.items())
-            for row in value
-        )
-        return _("%(n)s 行（%(rows)s）") % {"n": len(value), "rows": "；".join(lines)}
-    return f"“{value}”"
-
-
 def _write_case(case: Case) -> dict[str, Any]:
     return {
         "formula": case.formula,
         "answer": case.answer,
-        "given": [(label, describe_fact(value)) for label, value in case.facts.items()],
+        "given": [write_fact(label, value) for label, value in case.facts.items()],
         "note": _(case.note) if case.note else "",
     }
 

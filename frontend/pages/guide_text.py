@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from config.errors import gettext_noop
-from rules_engine.formula import UNKNOWN
+from rules_engine.formula import UNKNOWN, find_function
 from rules_engine.formula.limits import (
     MAX_ARGUMENTS,
     MAX_CHARACTERS,
@@ -50,6 +50,13 @@ class Section:
 
 def _at(day: int, hour: int = 0, minute: int = 0) -> dt.datetime:
     return dt.datetime(2026, 11, day, hour, minute)  # noqa: DTZ001 - local wall time is meant
+
+
+def _find_table() -> object:
+    """The freight table of the examples of 查表."""
+    lookup = find_function("LOOKUPTABLE")
+    assert lookup is not None  # noqa: S101 - narrowing for the type checker
+    return lookup.examples[0].facts["运费表"]
 
 
 PRESALE: Final = (
@@ -215,6 +222,45 @@ TIME: Final = Section(
     ),
 )  # fmt: skip
 
+_FREIGHT: Final = {"运费表": _find_table()}
+_SAME_BUYER: Final = (
+    {"订单号": "MP1001", "下单时间": _at(13, 9, 20), "实付金额": 127.0, "已结束": False},
+    {"订单号": "MP0877", "下单时间": _at(2, 20), "实付金额": 59.0, "已结束": True},
+)
+_HISTORY: Final = {
+    "history.passages": (
+        {"节点": "node:payment", "进入": _at(11, 12), "离开": _at(11, 12, 30)},
+        {"节点": "node:wms_push", "进入": _at(12, 9), "离开": None},
+    ),
+    "history.events": (
+        {"阶段": "stage:await_pay", "时间": _at(11, 12)},
+        {"阶段": "stage:await_ship", "时间": _at(11, 12, 30)},
+    ),
+}
+_PROMOTION: Final = {
+    "calendar.promotions": ({"活动": "双11", "开始": _at(10, 20), "结束": _at(12)},)
+}
+
+BESIDE: Final = Section(
+    "beside",
+    gettext_noop("查表、别的订单、订单经历、日历"),
+    prose=(
+        gettext_noop("对照表（运费、发货时限、风险地区）建在「查找表」里，像 Excel 的 VLOOKUP，但按列名取：先写表名，再写键，再写要哪一列，最后写找不到时用什么。表改了，发布以后马上按新的算。"),
+        gettext_noop("别的订单也是多行：`同买家订单`、`同地址订单`、`同商品订单`、`关联订单`，写法跟明细一样。每张单最多取最近的 50 张，只在用到时才取。行里的列名与本单的字段同名时，本单的前面加“本单”。"),
+        gettext_noop("订单走过的路：`曾进入(\"推送WMS\")`、`在节点时长小时(\"推送WMS\")`、`状态变化次数()`，节点和阶段都可以写。"),
+        gettext_noop("工作时间认得节假日和调休；大促日历里的活动期间可以放宽时限。两张日历都在「查找表」里改。"),
+    ),
+    cases=(
+        Case('查表("运费表", 省, "运费")', "6.00 元", {"省": "浙江省", **_FREIGHT}),
+        Case('查表("运费表", 省, "运费", 30)', "30", {"省": "台湾省", **_FREIGHT}, gettext_noop("表里没有这个省，用默认值")),
+        Case("计数(同买家订单, 距今天数(下单时间) <= 7)", "1", {"同买家订单": _SAME_BUYER}),
+        Case("任一(同买家订单, 且(实付金额 = 本单实付金额, 距今小时(下单时间) < 1))", "是", {"同买家订单": _SAME_BUYER, "实付金额": 127.0}, gettext_noop("一小时内同样金额又买一次：可能重复下单")),
+        Case('曾进入("推送WMS")', "是", _HISTORY),
+        Case('在节点时长小时("推送WMS")', "25", _HISTORY),
+        Case("距今小时(付款时间) <= 按大促(付款时间, 72, 48)", "是", {"付款时间": _at(11, 0, 5), **_PROMOTION}, gettext_noop("大促期间付款的放宽到 72 小时")),
+    ),
+)  # fmt: skip
+
 LIMITS: Final = Section(
     "limits",
     gettext_noop("有哪些限制"),
@@ -245,5 +291,6 @@ SECTIONS: Final = (
     RESULTS,
     ROWS,
     TIME,
+    BESIDE,
     LIMITS,
 )

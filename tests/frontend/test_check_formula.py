@@ -10,11 +10,13 @@ from rules_engine.formula import (
     FUNCTIONS,
     UNKNOWN,
     ErrorValue,
+    Field,
     Result,
     ValueType,
     canonical_text,
     check,
 )
+from rules_engine.formula.names import Table
 from rules_engine.presets.catalog import PRESETS
 
 NAMES = build_names()
@@ -128,3 +130,18 @@ def test_what_is_read_beside_the_order_is_said() -> None:
     said = {need.key: need.text for need in looked.needs}
     assert said["related"] == f"还读{related.label}"
     assert "fields" not in said
+
+
+def test_a_lookup_table_goes_in_as_a_whole_call() -> None:
+    table = Table(
+        "table:freight",
+        "运费表",
+        keys=(Field("table:freight.p", "省", "", ValueType.TEXT),),
+        columns=(Field("table:freight.fee", "运费", "", ValueType.MONEY),),
+    )
+    groups = group_names(FACTS, [table])
+    item = next(g for g in groups if g.label == "查找表").items[0]
+
+    assert item.insert == '查表("运费表", 省, "运费")'
+    assert check(item.insert, build_names(tables=[table])).is_valid
+    assert "查找表" not in [g.label for g in group_names(FACTS)]

@@ -15,11 +15,13 @@ from django.urls import reverse
 from frontend.pages.check_formula import describe_value
 from frontend.pages.guide_text import GUIDE_NOW, PRESALE, SECTIONS, Case
 from rules_engine.facts.catalog import build_names
-from rules_engine.formula import RowPlan, check, to_serial
+from rules_engine.formula import RowPlan, check, find_function, to_serial
 from rules_engine.formula.differences import DIFFERENCES
+from rules_engine.formula.functions.tables import ExampleTable
 from tests.factories import World
 
-NAMES = build_names()
+FREIGHT = find_function("LOOKUPTABLE").examples[0].facts["运费表"]
+NAMES = build_names(tables=[FREIGHT.table])
 CASES = [pytest.param(case, id=f"{s.key}-{n}") for s in SECTIONS for n, case in enumerate(s.cases)]
 SNIPPETS = [
     snippet
@@ -33,14 +35,22 @@ def values_of(facts: Mapping[str, object]) -> dict[str, Any]:
     """Field id -> value; rows by the labels of their columns."""
     values: dict[str, Any] = {}
     for label, value in facts.items():
-        found = NAMES.find(label)
+        if isinstance(value, ExampleTable):
+            values[value.table.id] = value.content
+            continue
+        found = NAMES.find(label) or NAMES.by_id(label)  # by id: what only functions read
         assert found is not None, label
         if isinstance(value, tuple):
             columns = NAMES.columns_of(found)
             rows = [{columns.find(name): item for name, item in row.items()} for row in value]
-            value = tuple({f.id: item for f, item in row.items() if f} for row in rows)
-        values[found.id] = to_serial(value) if isinstance(value, dt.datetime) else value
+            assert None not in {f for row in rows for f in row}, value
+            value = tuple({f.id: to_value(item) for f, item in row.items() if f} for row in rows)
+        values[found.id] = to_value(value)
     return values
+
+
+def to_value(value: object) -> object:
+    return to_serial(value) if isinstance(value, dt.datetime) else value
 
 
 @pytest.mark.parametrize("case", CASES)
