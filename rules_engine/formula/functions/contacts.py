@@ -317,7 +317,7 @@ _MOBILE_HEAD: Final = re.compile(
     r"1(?:3[0-9]?|4[5-9]?|5[0-35-9]?|6[2567]?|7[0-8]?|8[0-9]?|9[0-35-9]?)?"
 )
 _LANDLINE: Final = re.compile(
-    r"(?:\(?0(?:10|2[0-9]|[3-9][0-9]{2})\)?-?)[1-9][0-9]{6,7}|[48]00-?[0-9]{3}-?[0-9]{4}|9[56][0-9]{3,6}"
+    r"(?:\(?0(?:10|2[0-9]|[3-9][0-9]{2})\)?-?)[2-8][0-9]{6,7}|[48]00-?[0-9]{3}-?[0-9]{4}|9[56][0-9]{3,6}"
 )
 _EXTENSION: Final = re.compile(r"(?:[-_,;#转]+(?:分机)?|ext\.?|分机)([0-9]{1,6})$", re.IGNORECASE)
 _COUNTRY: Final = re.compile(r"^(?:\+|00)?86[- ]?(?=1[0-9*＊]|0|[48]00)")
@@ -328,8 +328,10 @@ def _clean_number(value: str) -> str:
     """Bring a number into plain digits: no country code, no extension, nothing between."""
     written = value.translate(_FOLD).replace(" ", "").replace("\u3000", "")
     written = _COUNTRY.sub("", written)
-    if len(written) > 12:  # so that the last group of 138-0013-8000 is no extension
-        written = _EXTENSION.sub("", written) if _EXTENSION.search(written, 8) else written
+    grouped = written.replace("-", "")
+    if _MOBILE.fullmatch(grouped):  # before extensions: 138-0013-8000 has none
+        return grouped
+    written = _EXTENSION.sub("", written) if _EXTENSION.search(written, 8) else written
     grouped = written.replace("-", "")
     return grouped if _MOBILE.fullmatch(grouped) else written
 

@@ -507,13 +507,18 @@ def read_time(value: Value) -> Value:
     return clock % 1.0 if clock is not None else ErrorValue.VALUE
 
 
+def _ends_february(whole: int) -> bool:
+    year, month, month_day = split_day(whole)
+    return month == 2 and month_day == calendar.monthrange(year, 2)[1]
+
+
 def _count_days_360(start: int, end: int, *, is_european: bool) -> int:
     year, month, month_day = split_day(start)
     end_year, end_month, end_day = split_day(end)
     if is_european:
         month_day, end_day = min(month_day, 30), min(end_day, 30)
     else:
-        if month == 2 and month_day == calendar.monthrange(max(year, 1), 2)[1]:
+        if _ends_february(start):
             month_day = 30
         if month_day >= 30:
             month_day = 30
@@ -561,7 +566,10 @@ def take_year_fraction(start: float, end: float, basis: float = 0.0) -> Value:
     first, last = min(first, last), max(first, last)
     kind = int(basis)
     if kind in (0, 4):
-        return _count_days_360(first, last, is_european=kind == 4) / 360
+        days = _count_days_360(first, last, is_european=kind == 4)
+        if kind == 0 and _ends_february(first) and _ends_february(last):
+            days += 30 - split_day(last)[2]  # both count as the 30th here, unlike in DAYS360
+        return days / 360
     if kind == 1:
         return round_to_15_digits((last - first) / _average_year(first, last))
     return (last - first) / (360 if kind == 2 else 365)
