@@ -80,6 +80,7 @@ NAVIGATION: tuple[tuple[Any, tuple[Destination, ...]], ...] = (
         gettext_lazy("配置"),
         (
             Destination("check_list", gettext_lazy("检查项"), roles.WRITE_RULES, (), "checks"),
+            Destination("table_list", gettext_lazy("查找表"), roles.VIEW_BOARD),
             Destination("review_list", gettext_lazy("待审核"), roles.WRITE_RULES, (), "review"),
             Destination(
                 "function_list", gettext_lazy("公式手册"), roles.VIEW_BOARD, ("formula_guide",)

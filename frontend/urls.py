@@ -25,6 +25,7 @@ from frontend.pages import (
     robot_ledger,
     rollup,
     shifts,
+    tables,
 )
 
 
@@ -47,6 +48,7 @@ urlpatterns = [
     *canvas.urlpatterns,
     *checks.urlpatterns,
     *reviews.urlpatterns,
+    *tables.urlpatterns,
     *completion.urlpatterns,
     *functions.urlpatterns,
     *guide.urlpatterns,

@@ -59,6 +59,7 @@ class Problem:
     text: str
     row: int = 0
     column: str = ""
+    first: int = 0  # the earlier row the text names
 
     @property
     def sentence(self) -> str:
@@ -300,11 +301,10 @@ class _Check:
                 continue
             first = seen.setdefault(key, number)
             if first != number:
-                self.note(
-                    gettext_noop("键与第 %(first)d 行重复：%(key)s"),
-                    number,
-                    first=first,
-                    key="、".join(write_cell(made[i]) for i, _kind in places),
+                key_text = "、".join(write_cell(made[i]) for i, _kind in places)
+                text = gettext_noop("键与第 %(first)d 行重复：%(key)s")
+                self.problems.append(
+                    Problem(text % {"first": first, "key": key_text}, number, first=first)
                 )
         return clean
 
