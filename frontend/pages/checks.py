@@ -41,6 +41,7 @@ from config.releases.services import (
 from config.tenancy.roles import REVIEW_RULES, VIEW_BOARD, WRITE_RULES, check_right, list_members
 from frontend.pages import check_trials as trials
 from rules_engine.rules import drafts
+from rules_engine.scoring.suspensions import list_suspensions
 
 KIND = "rule_set"
 KEY = "default"
@@ -264,6 +265,7 @@ def _list_context(request: Any) -> dict[str, Any]:
         "history": history,
         "can_write": WRITE_RULES in request.rights,
         "can_review": REVIEW_RULES in request.rights,
+        "suspensions": list_suspensions(),
         **blind_context(content if published else None),
     }
 

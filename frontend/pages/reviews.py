@@ -27,6 +27,7 @@ from config.tenancy.roles import REVIEW_RULES, WRITE_RULES
 from frontend.pages import check_trials as trials
 from frontend.pages.checks import EDITABLE, KEY, KIND, blind_context, get_version, page
 from rules_engine.rules import drafts
+from rules_engine.scoring.suspensions import list_suspensions
 from workflows.patrol.services import wake_scoring
 
 MAX_COMMENT = 500
@@ -60,6 +61,8 @@ def review_list(request: Any) -> HttpResponse:
             "recent": Review.objects.select_related("version__document", "reviewer")
             .filter(version__document__kind=KIND)
             .order_by("-at")[:10],
+            "suspensions": list_suspensions(),
+            "can_review": REVIEW_RULES in request.rights,
         },
     )
 

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from config.errors import gettext_noop
 from config.releases.models import Version
-from config.tenancy.models import EnvironmentModel
+from config.tenancy.models import EnvironmentModel, new_public_id
 from connectors.orders.models import Order
 from rules_engine.scoring.bands import BAND_LABELS, SEVERITY, format_score
 
@@ -116,6 +116,7 @@ class FormulaSuspension(EnvironmentModel):
         TIME = "time", _("计算时间超过上限")
         MEMORY = "memory", _("占用内存超过上限")
 
+    public_id = models.CharField(max_length=24, unique=True, default=new_public_id, editable=False)
     version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="+")
     dimension_key = models.CharField(max_length=40)
     dimension_name = models.CharField(_("检查项"), max_length=40)

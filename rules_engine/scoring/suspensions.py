@@ -146,24 +146,18 @@ def list_suspensions(version_id: int | None = None) -> list[FormulaSuspension]:
 
 
 def lift_suspension(
-    suspension_id: int, *, actor: User, reason: str, now: datetime
+    public_id: str, *, actor: User, reason: str, now: datetime
 ) -> FormulaSuspension:
     """Let a formula back into scoring; the caller has checked that this person may.
 
     It starts anew: three more trips suspend it again. Raises BadInput without a reason, NotFound,
     and WrongState when it was lifted already.
     """
-    reason = reason.strip()
-    if not reason:
-        raise BadInput(gettext_noop("请写明恢复这个公式的理由"), code="reason_missing")
-    if len(reason) > MAX_REASON:
-        raise BadInput(
-            gettext_noop("理由最多 %(limit)d 个字"), code="reason_too_long", limit=MAX_REASON
-        )
     with transaction.atomic():
-        row = FormulaSuspension.objects.select_for_update().filter(pk=suspension_id).first()
+        row = FormulaSuspension.objects.select_for_update().filter(public_id=public_id).first()
         if row is None or row.suspended_at is None:
             raise NotFound(gettext_noop("没有这条暂停记录"))
+        reason = _check_reason(reason)
         if row.lifted_at is not None:
             raise WrongState(gettext_noop("这个公式已经恢复"))
         row.lifted_at, row.lifted_by, row.lift_reason = now, actor, reason
@@ -176,3 +170,14 @@ def lift_suspension(
             details={"reason": reason, "version": row.version_id},
         )
     return row
+
+
+def _check_reason(reason: str) -> str:
+    reason = reason.strip()
+    if not reason:
+        raise BadInput(gettext_noop("请写明恢复这个公式的理由"), code="reason_missing")
+    if len(reason) > MAX_REASON:
+        raise BadInput(
+            gettext_noop("理由最多 %(limit)d 个字"), code="reason_too_long", limit=MAX_REASON
+        )
+    return reason

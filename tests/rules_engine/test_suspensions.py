@@ -300,7 +300,7 @@ def test_lifted_formula_runs_again_and_may_trip_three_times_more(world: World) -
     with for_environment(world.production):
         order, row = suspend_one(world)
         lifted = lift_suspension(
-            row.pk, actor=world.users["reviewer"], reason=" 已核对明细 ", now=NOW + MINUTE
+            row.public_id, actor=world.users["reviewer"], reason=" 已核对明细 ", now=NOW + MINUTE
         )
 
         assert list_suspensions() == []
@@ -322,7 +322,7 @@ def test_lifting_wants_a_reason(world: World, reason: str) -> None:
         _, row = suspend_one(world)
 
         with pytest.raises(BadInput):
-            lift_suspension(row.pk, actor=world.users["reviewer"], reason=reason, now=NOW)
+            lift_suspension(row.public_id, actor=world.users["reviewer"], reason=reason, now=NOW)
 
         assert len(list_suspensions()) == 1
 
@@ -331,12 +331,12 @@ def test_lifting_twice_and_lifting_nothing_are_refused(world: World) -> None:
     with for_environment(world.production):
         _, row = suspend_one(world)
         actor = world.users["reviewer"]
-        lift_suspension(row.pk, actor=actor, reason="一次", now=NOW)
+        lift_suspension(row.public_id, actor=actor, reason="一次", now=NOW)
 
         with pytest.raises(WrongState):
-            lift_suspension(row.pk, actor=actor, reason="两次", now=NOW)
+            lift_suspension(row.public_id, actor=actor, reason="两次", now=NOW)
         with pytest.raises(NotFound):
-            lift_suspension(row.pk + 100, actor=actor, reason="无", now=NOW)
+            lift_suspension("nothing", actor=actor, reason="无", now=NOW)
 
 
 def test_suspension_of_one_environment_is_unknown_in_another(world: World) -> None:
@@ -346,7 +346,7 @@ def test_suspension_of_one_environment_is_unknown_in_another(world: World) -> No
         assert list_suspensions() == []
         assert FormulaSuspension.objects.count() == 0
         with pytest.raises(NotFound):
-            lift_suspension(row.pk, actor=world.users["reviewer"], reason="外人", now=NOW)
+            lift_suspension(row.public_id, actor=world.users["reviewer"], reason="外人", now=NOW)
         publish(HEAVY)
         make_sources()
         order = make_heavy_order()
