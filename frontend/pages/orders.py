@@ -35,6 +35,7 @@ from workflows.rollup.selection import (
     NO_CAUSE,
     Selection,
     holds_at,
+    orders_at,
     passages_at,
     select_orders,
     sort_by_urgency,
@@ -294,23 +295,28 @@ def _after_urgency(rows: OrderQuerySet, after: str) -> OrderQuerySet:
 
 
 def list_page(question: Question) -> tuple[list[Any], str]:
-    """One page of orders with what their rows show, and the key of the next page (or "")."""
+    """One page of orders with what their rows show, and the key of the next page (or "").
+
+    First the keys, then the wide rows of this page alone: thousands that match are sorted by
+    three narrow columns.
+    """
     rows = select_orders(question.selection, at=question.at, is_now=question.is_now)
     by_urgency = question.sort == "urgency"
     rows = (_after_urgency if by_urgency else _after_time)(rows, question.after)
-    rows = rows.select_related("shop").annotate(
-        band_at=F("health__band"),
-        cause_at=F("health__cause"),
-        score_at=F("health__score_hundredths"),
-    )
-    found = list(rows[: PAGE_SIZE + 1])
-    page = found[:PAGE_SIZE]
-    following = ""
-    if len(found) > PAGE_SIZE:
-        last = page[-1]
-        following = encode_key(
-            [last.severity, last.due, last.pk] if by_urgency else [last.placed_at, last.pk]
+    places = ("severity", "due", "pk") if by_urgency else ("placed_at", "pk")
+    keys = list(rows.values_list(*places)[: PAGE_SIZE + 1])
+    following = encode_key(list(keys[PAGE_SIZE - 1])) if len(keys) > PAGE_SIZE else ""
+    ids = [key[-1] for key in keys[:PAGE_SIZE]]
+    wide = orders_at(question.at, is_now=question.is_now).select_related("shop")
+    found = {
+        row.pk: row
+        for row in wide.filter(pk__in=ids).annotate(
+            band_at=F("health__band"),
+            cause_at=F("health__cause"),
+            score_at=F("health__score_hundredths"),
         )
+    }
+    page = [found[pk] for pk in ids if pk in found]
     _dress(page, question)
     return page, following
 

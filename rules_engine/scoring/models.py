@@ -94,6 +94,11 @@ class ScoreChange(EnvironmentModel):
         indexes: ClassVar = [
             models.Index(fields=["environment", "until", "band"], name="change_by_band"),
             models.Index(fields=["order", "at"], name="change_by_order"),
+            models.Index(
+                fields=["environment", "band", "order"],
+                condition=models.Q(until__isnull=True, needs_intervention=True),
+                name="change_in_trouble_now",
+            ),
         ]
 
     def __str__(self) -> str:

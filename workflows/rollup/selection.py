@@ -26,6 +26,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Cast, Coalesce
 
+from config.tenancy.scope import require_environment_id
 from connectors.orders.models import NodePassage, Order
 from connectors.orders.querysets import OrderQuerySet
 from connectors.orders.services import list_nodes
@@ -101,15 +102,16 @@ def orders_at(at: datetime, *, is_now: bool = False) -> OrderQuerySet:
         else Q(score_changes__at__lte=at)
         & (Q(score_changes__until__isnull=True) | Q(score_changes__until__gt=at))
     )
+    inside &= Q(score_changes__environment_id=require_environment_id())
     rows: OrderQuerySet = Order.objects.annotate(
         health=FilteredRelation("score_changes", condition=inside)
     )
     return rows if is_now else rows.filter(first_received_at__lte=at)
 
 
-def in_river(at: datetime) -> Q:
+def in_river(at: datetime, *, is_now: bool = False) -> Q:
     """Orders that were not over at T: still open, or closed by something received later."""
-    return Q(is_open=True) | Q(received_at__gt=at)
+    return Q(is_open=True) if is_now else Q(is_open=True) | Q(received_at__gt=at)
 
 
 def passages_at(at: datetime) -> Any:
@@ -231,14 +233,13 @@ def select_orders(selection: Selection, *, at: datetime, is_now: bool = False) -
         rows = rows.filter(shop__public_id=s.shop)
     health = _conditions_on_health(s)
     if health:
-        changes = changes_at(at, is_now=is_now)
         if s.failed:
-            changes = changes.annotate(failing_text=Cast("failing", TextField()))
-        rows = rows.filter(pk__in=changes.filter(health).values("order_id"))
+            rows = rows.annotate(failing_text=Cast("health__failing", TextField()))
+        rows = rows.filter(health)  # through the one interval an order has at T
     if s.is_unscored:
         rows = rows.filter(health__id__isnull=True)
     if (health or s.is_unscored) and not s.with_closed:
-        rows = rows.filter(in_river(at))
+        rows = rows.filter(in_river(at, is_now=is_now))
     if s.node:
         rows = rows.filter(pk__in=_standing(at, s.node))
     if s.overdue:
@@ -271,13 +272,17 @@ def _conditions_on_health(s: Selection) -> Q:
     """What a selection asks of the health interval (empty when nothing)."""
     health = Q()
     if s.band:
-        health &= Q(band__in=s.band)
+        health &= Q(health__band__in=s.band)
+        if "healthy" not in s.band:  # says the same, and names the index of orders in trouble
+            health &= Q(health__needs_intervention=True)
     if s.cause:
-        health &= Q(cause="" if s.cause == NO_CAUSE else s.cause, needs_intervention=True)
+        health &= Q(
+            health__cause="" if s.cause == NO_CAUSE else s.cause, health__needs_intervention=True
+        )
     if s.needs:
-        health &= Q(needs_intervention=True)
+        health &= Q(health__needs_intervention=True)
     if s.is_silent:
-        health &= Q(is_silent=True)
+        health &= Q(health__is_silent=True)
     if s.failed:
         health &= Q(failing_text__contains=f'"{s.failed}"')
     return health
