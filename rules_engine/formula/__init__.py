@@ -6,6 +6,7 @@ This is the door: check a formula, run it over an order's values, read it back.
 from __future__ import annotations
 
 from .check import Checked, check, from_stored
+from .compiled_plan import CompiledPlan
 from .divisions import is_undivided
 from .errors import Finding, Fix, FormulaErrors
 from .explain import TracePart, canonical_text, sentence
@@ -28,6 +29,7 @@ __all__ = [
     "FUNCTIONS",
     "UNKNOWN",
     "Checked",
+    "CompiledPlan",
     "ErrorValue",
     "Field",
     "Finding",

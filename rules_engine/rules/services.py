@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from config.errors import BadInput, gettext_noop
@@ -24,7 +25,15 @@ from config.releases.models import State, Version
 from config.releases.services import get_published, install_preset
 from rules_engine.facts.catalog import FACTS, SOURCE_LABELS
 from rules_engine.facts.services import format_value, get_names
-from rules_engine.formula import Checked, Names, RowPlan, Value, ValueType, check
+from rules_engine.formula import (
+    Checked,
+    CompiledPlan,
+    Names,
+    RowPlan,
+    Value,
+    ValueType,
+    check,
+)
 from rules_engine.rules.content import (
     Problem,
     check_content,
@@ -99,10 +108,24 @@ class RuleSet:
     uses_personal: bool
     published_at: datetime | None = None  # which of two versions is newer
 
+    @cached_property
+    def compiled(self) -> CompiledPlan:
+        """The formulas that can run as one plan, made when it is first needed."""
+        return CompiledPlan([d.checked for d in self.dimensions if d.plan is not None])
+
+    @cached_property
+    def _running_keys(self) -> tuple[str, ...]:
+        return tuple(d.key for d in self.dimensions if d.plan is not None)
+
+    def evaluate(self, values: Mapping[str, Value], now: float) -> dict[str, Value]:
+        """Dimension key -> value by the compiled plan, for the formulas that can run."""
+        return dict(zip(self._running_keys, self.compiled.evaluate(values, now), strict=True))
+
 
 _PERSONAL_IDS = frozenset(fact.id for fact in FACTS if fact.is_personal)
 _SOURCE_OF = {fact.id: fact.source for fact in FACTS}
 _compiled: dict[tuple[int, str, datetime | None], RuleSet] = {}
+_suspended: dict[tuple[Any, ...], tuple[RuleSet, RuleSet]] = {}
 _MAX_COMPILED = 64
 
 
@@ -161,14 +184,24 @@ def compile_rule_set(
 
 
 def suspend(rules: RuleSet, reasons: Mapping[str, str]) -> RuleSet:
-    """The same rules without the formulas of some dimensions. reasons: dimension key -> why."""
-    return replace(
-        rules,
-        dimensions=tuple(
-            replace(d, plan=None, suspended=reasons[d.key]) if d.key in reasons else d
-            for d in rules.dimensions
-        ),
-    )
+    """The same rules without the formulas of some dimensions. reasons: dimension key -> why.
+
+    Kept as the rules themselves are: every pass asks again, and compiling takes milliseconds.
+    """
+    key = (id(rules), *sorted(reasons.items()))
+    found = _suspended.get(key)
+    if found is None or found[0] is not rules:
+        without = replace(
+            rules,
+            dimensions=tuple(
+                replace(d, plan=None, suspended=reasons[d.key]) if d.key in reasons else d
+                for d in rules.dimensions
+            ),
+        )
+        if len(_suspended) >= _MAX_COMPILED:
+            _suspended.pop(next(iter(_suspended)))
+        found = _suspended[key] = (rules, without)
+    return found[1]
 
 
 def compile_dimension(item: Mapping[str, Any], names: Names) -> Dimension:
@@ -265,6 +298,7 @@ def get_rule_set(version: Version) -> RuleSet:
 def forget_compiled() -> None:
     """Drop compiled rules: tests that change what a formula means behind them."""
     _compiled.clear()
+    _suspended.clear()
 
 
 def install_rule_set(content: dict[str, Any], *, origin: str, now: datetime) -> Version:

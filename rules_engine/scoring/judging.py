@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from rules_engine.facts.collect import Feeds
 from rules_engine.formula import UNKNOWN, ErrorValue, Names, Result, Value
 from rules_engine.rules.services import Dimension, RuleSet, describe_source
 from rules_engine.scoring.bands import (
+    SEVERITY,
+    Band,
     FailedDimension,
     InsufficientPolicy,
     Lines,
@@ -21,6 +24,8 @@ from rules_engine.scoring.bands import (
     add_up,
     judge_value,
 )
+
+logger = logging.getLogger(__name__)
 
 _OUTCOME = {
     Result.PASS: Outcome.PASS,
@@ -54,6 +59,24 @@ class Judgement:
     total: Total
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """How an order stood when it was last scored."""
+
+    band: str
+    needs_intervention: bool
+
+
+def _is_worse(total: Total, before: Before | None) -> bool:
+    """Whether somebody may act on this who would not have acted before."""
+    needs = total.band is not Band.HEALTHY or total.cap_hundredths is not None or total.needs_person
+    if not needs:
+        return False
+    if before is None or not before.needs_intervention:
+        return True
+    return SEVERITY[total.band] > SEVERITY[Band(before.band)]
+
+
 class Judge:
     """A rule set at one moment; made once per pass."""
 
@@ -65,14 +88,68 @@ class Judge:
         self.trips: list[str] = []  # keys of dimensions that ran into a limit; the pass empties it
 
     def judge(self, values: Mapping[str, Value], source_id: int | None) -> Judgement:
-        """All dimensions of one order."""
-        judged = tuple(self.judge_one(d, values, source_id) for d in self.rules.dimensions)
+        """All dimensions of one order by the row plan, which is the reference."""
+        return self._judge_by(values, source_id, {})
+
+    def judge_compiled(self, values: Mapping[str, Value], source_id: int | None) -> Judgement:
+        """The same by the compiled plan: for many orders, and where nothing acts on the answer."""
+        return self._judge_by(values, source_id, self.rules.evaluate(values, self.now))
+
+    def judge_confirmed(
+        self,
+        values: Mapping[str, Value],
+        source_id: int | None,
+        *,
+        order_id: int,
+        before: Before | None,
+    ) -> Judgement:
+        """By the compiled plan; a worse answer is confirmed by the row plan before it acts.
+
+        `before` is how the order stood, None when it has no score. Where the two disagree the row
+        plan's answer stands and the disagreement is logged as an error of ours.
+        """
+        start = len(self.trips)
+        quick = self.judge_compiled(values, source_id)
+        if not _is_worse(quick.total, before):
+            return quick
+        del self.trips[start:]  # the confirmation counts them
+        sure = self.judge(values, source_id)
+        if sure != quick:
+            wrong = [
+                d.key
+                for d, ours, theirs in zip(
+                    self.rules.dimensions, sure.judged, quick.judged, strict=True
+                )
+                if ours != theirs
+            ]
+            logger.error(
+                "plans disagree on order %s, rule version %s, dimensions %s: the row plan stands",
+                order_id,
+                self.rules.version_id,
+                ", ".join(wrong),
+            )
+        return sure
+
+    def _judge_by(
+        self, values: Mapping[str, Value], source_id: int | None, found: Mapping[str, Value]
+    ) -> Judgement:
+        """found: dimension key -> value known already; the others are evaluated here."""
+        judged = tuple(self._judge_one(d, values, source_id, found) for d in self.rules.dimensions)
         return Judgement(judged, add_up(self.weights, [j.verdict for j in judged], self.lines))
 
     def judge_one(
         self, dimension: Dimension, values: Mapping[str, Value], source_id: int | None
     ) -> Judged:
-        """One dimension of one order."""
+        """One dimension of one order by the row plan."""
+        return self._judge_one(dimension, values, source_id, {})
+
+    def _judge_one(
+        self,
+        dimension: Dimension,
+        values: Mapping[str, Value],
+        source_id: int | None,
+        found: Mapping[str, Value],
+    ) -> Judged:
         if dimension.suspended:
             return Judged(Verdict(Outcome.INSUFFICIENT, is_suspended=True), dimension.suspended)
         for kind in dimension.sources:
@@ -82,7 +159,11 @@ class Judge:
             return Judged(
                 Verdict(Outcome.INSUFFICIENT), f"公式已不能使用：{dimension.broken}"[:300]
             )
-        value = dimension.plan.evaluate(values, self.now)
+        value = (
+            found[dimension.key]
+            if dimension.key in found
+            else dimension.plan.evaluate(values, self.now)
+        )
         if value is True or value is Result.PASS:
             return _PLAIN_PASS
         if value is False or value is Result.FAIL:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import connection, transaction
 from django.db.models import F, Q
 
@@ -47,6 +48,7 @@ from rules_engine.scoring.bands import Band, FailedDimension, Outcome, sum_text
 from rules_engine.scoring.guard import CHUNK_BYTES, CHUNK_SECONDS, OutOfTime, limits
 from rules_engine.scoring.judging import (
     CAUSE_INSUFFICIENT,
+    Before,
     Judge,
     Judgement,
     list_failed,
@@ -327,8 +329,8 @@ class _Pass:
     ) -> None:
         try:
             outcomes.append(self._judge(row, values, digest))
-        except (OutOfTime, MemoryError):
-            raise
+        except (OutOfTime, MemoryError, SoftTimeLimitExceeded):
+            raise  # not this order's error: the chunk's, or the whole task's
         except Exception:  # noqa: BLE001 - one order's error stays that order's
             logger.exception("scoring failed for order %s", row["pk"])
             scored.failed_ids.append(row["pk"])
@@ -424,7 +426,12 @@ class _Pass:
     # -- judging ---------------------------------------------------------------------------------
 
     def _judge(self, row: Mapping[str, Any], values: Values, digest: str) -> _Outcome:
-        judgement = self.judge.judge(values, row["source_id"])
+        before = None
+        if row["score__revision"]:
+            before = Before(row["score__band"], row["score__needs_intervention"])
+        judgement = self.judge.judge_confirmed(
+            values, row["source_id"], order_id=row["pk"], before=before
+        )
         total = judgement.total
         failing: tuple[str, ...] = ()
         cause, is_capped = "", total.cap_hundredths is not None

@@ -269,7 +269,7 @@ class Comparison:
         query = Order.objects.filter(is_open=True, pk__gt=moves.last_id).order_by("pk")
         rows = [dict(zip(_ROW, row, strict=True)) for row in query.values_list(*_ROW)[:STEP]]
         for row, values in self._with_values(rows):
-            total = self.judge.judge(values, row["source_id"]).total
+            total = self.judge.judge_compiled(values, row["source_id"]).total
             before = row["score__band"] if row["score__revision"] else ""
             fen = row["paid_fen"] or row["payable_fen"] or 0
             moves.add(before or "", str(total.band), fen, row["public_id"])

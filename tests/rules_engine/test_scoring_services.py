@@ -290,14 +290,14 @@ def test_error_of_one_order_stays_with_that_order(
         orders = [make_order(placed_at=NOW - minutes(60)) for _ in range(3)]
         score([o.pk for o in orders])
         Order.objects.update(revision=99)
-        judge = services.Judge.judge
+        judge = services.Judge.judge_compiled
 
         def fall_over(self: Any, values: Any, source_id: Any) -> Any:
             if values["order.order_no"] == orders[1].order_no:
                 raise ZeroDivisionError("boom")
             return judge(self, values, source_id)
 
-        monkeypatch.setattr(services.Judge, "judge", fall_over)
+        monkeypatch.setattr(services.Judge, "judge_compiled", fall_over)
         with caplog.at_level(logging.ERROR):
             scored = score([o.pk for o in orders], NOW + minutes(1))
 
@@ -367,7 +367,7 @@ def test_order_that_cannot_be_scored_leaves_no_empty_score(
         presets.install("promo", NOW)
         keep_fresh(make_sources(), NOW)
         order = make_order(placed_at=NOW - minutes(5))
-        monkeypatch.setattr(services.Judge, "judge", fall_over)
+        monkeypatch.setattr(services.Judge, "judge_compiled", fall_over)
         scored = score([order.pk])
 
         assert (list(scored), scored.failed_ids) == ([], [order.pk])
