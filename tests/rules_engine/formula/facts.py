@@ -11,7 +11,6 @@ from rules_engine.formula import (
     ErrorValue,
     Field,
     Names,
-    RowPlan,
     Value,
     ValueType,
     check,
@@ -19,6 +18,8 @@ from rules_engine.formula import (
 )
 from rules_engine.formula.functions.tables import ExampleTable
 from rules_engine.formula.names import Term
+
+from .plans import Run, run_by_rows
 
 TERMS = (
     Term("node:payment", "支付"),
@@ -73,12 +74,14 @@ def read_facts(facts: Mapping[str, object]) -> tuple[Names, dict[str, Any]]:
     return Names(fields, tables, TERMS), values
 
 
-def evaluate(formula: str, facts: Mapping[str, object] | None = None) -> Value:
+def evaluate(
+    formula: str, facts: Mapping[str, object] | None = None, run: Run = run_by_rows
+) -> Value:
     """Check and run; a refused formula fails the test with its findings."""
     names, values = read_facts(facts or {})
     checked = check(formula, names)
     assert checked.is_valid, [finding.text for finding in checked.findings]
-    return RowPlan(checked).evaluate(values, NOW)
+    return run(checked, values, NOW)
 
 
 def refusals(formula: str, facts: Mapping[str, object] | None = None, **options: Any) -> list[str]:

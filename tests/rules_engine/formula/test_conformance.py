@@ -7,21 +7,22 @@ from typing import Any
 
 import pytest
 
-from rules_engine.formula import ErrorValue, RowPlan, check, find_function
+from rules_engine.formula import ErrorValue, check, find_function
 
 from .facts import NOW, is_same, read_facts
+from .plans import PLANS, Run, by_both_plans
 from .shared import needs_samples, read_field, read_sample
 
 CASES = read_sample("conformance_sample.jsonl")
 BARS = {"unanimous": 1.0, "majority": 0.98, "hyperformula_dissents": 0.95}
 
 
-def answer(case: dict[str, Any]) -> object:
+def answer(case: dict[str, Any], run: Run) -> object:
     names, values = read_facts({name: read_field(v) for name, v in case["fields"].items()})
     checked = check(case["formula"], names)
     if not checked.is_valid:
         return checked.findings[0].code
-    return RowPlan(checked).evaluate(values, NOW)
+    return run(checked, values, NOW)
 
 
 def is_as_expected(case: dict[str, Any], value: object) -> bool:
@@ -34,7 +35,10 @@ def is_as_expected(case: dict[str, Any], value: object) -> bool:
 @needs_samples
 @pytest.mark.shared_data
 @pytest.mark.parametrize("confidence", BARS)
-def test_sample_reaches_the_bar_of_its_class(confidence: str, record_property: Any) -> None:
+@by_both_plans
+def test_sample_reaches_the_bar_of_its_class(
+    confidence: str, run: Run, record_property: Any
+) -> None:
     passed: Counter[bool] = Counter()
     wrong = []
     absent = set()
@@ -45,14 +49,15 @@ def test_sample_reaches_the_bar_of_its_class(confidence: str, record_property: A
         if missing:
             absent.update(missing)
             continue
-        value = answer(case)
+        value = answer(case, run)
         is_right = is_as_expected(case, value)
         passed[is_right] += 1
         if not is_right:
             wrong.append((case["id"], case["formula"], case["fields"], case["expected"], value))
 
     total = passed.total()
-    summary = f"{confidence}: {passed[True]} of {total}; functions still absent: {sorted(absent)}"
+    plan = next(name for name, known in PLANS.items() if known is run)
+    summary = f"{plan} plan, {confidence}: {passed[True]} of {total}; functions still absent: {sorted(absent)}"
     record_property("conformance", summary)
     assert not absent
     print(summary)  # noqa: T201 - shown with -s and on failure

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from rules_engine.formula import UNKNOWN, ErrorValue, Result, RowPlan, check
+from rules_engine.formula import UNKNOWN, ErrorValue, Result, check
 
 from .facts import NOW, is_same, read_facts
+from .plans import Run, by_both_plans
 
 FOLDER = Path(__file__).parents[2] / "formula_cases"
 RESULTS = {result.label: result for result in Result}
@@ -53,8 +54,9 @@ def read_line_facts(text: str) -> dict[str, object]:
     return facts
 
 
+@by_both_plans
 @pytest.mark.parametrize("line", list(read_cases()))
-def test_formula_gives_what_its_case_says(line: str) -> None:
+def test_formula_gives_what_its_case_says(line: str, run: Run) -> None:
     formula, facts_text, expected = (part.strip() for part in line.split(" ; "))
     names, values = read_facts(read_line_facts(facts_text))
 
@@ -66,7 +68,7 @@ def test_formula_gives_what_its_case_says(line: str) -> None:
         assert wanted in said
         return
     assert checked.is_valid, [item.text for item in checked.findings]
-    value = RowPlan(checked).evaluate(values, NOW)
+    value = run(checked, values, NOW)
     if expected == "?":
         assert value is UNKNOWN
     elif expected in ERRORS or expected in RESULTS:

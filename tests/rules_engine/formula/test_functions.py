@@ -7,6 +7,7 @@ import pytest
 from rules_engine.formula import FUNCTIONS, find_function
 
 from .facts import evaluate, is_same
+from .plans import Run, by_both_plans
 
 EXAMPLES = [
     pytest.param(example, id=f"{function.en}:{number}")
@@ -15,9 +16,10 @@ EXAMPLES = [
 ]
 
 
+@by_both_plans
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_example_of_a_function_holds(example) -> None:
-    value = evaluate(example.formula, example.facts)
+def test_example_of_a_function_holds(example, run: Run) -> None:
+    value = evaluate(example.formula, example.facts, run)
 
     assert is_same(value, example.expected), value
 
