@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -369,3 +370,21 @@ def test_watching_for_suspensions_costs_one_query_a_pass(world: World) -> None:
 
     asked = [q["sql"] for q in queries if "formulasuspension" in q["sql"].lower()]
     assert len(asked) == 1
+
+
+def test_time_limit_of_the_task_ends_the_task_and_is_no_error_of_an_order(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ring(*_: Any, **__: Any) -> None:
+        raise SoftTimeLimitExceeded
+
+    with for_environment(world.production):
+        publish("实付金额>1")
+        make_sources()
+        orders = [make_order() for _ in range(3)]
+        monkeypatch.setattr(services.Judge, "judge_confirmed", ring)
+
+        with pytest.raises(SoftTimeLimitExceeded):
+            score(orders)
+
+        assert Score.objects.count() == 0
