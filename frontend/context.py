@@ -108,6 +108,7 @@ NAVIGATION: tuple[tuple[Any, tuple[Destination, ...]], ...] = (
         ),
     ),
 )
+REVIEWED_KINDS = ("rule_set", "lookup_table", "node_table", "canvas")
 _MAX_TABS = 3  # beside "more", on the phone
 
 
@@ -156,7 +157,9 @@ def count_reviews(navigation: list[Group]) -> None:
     for group in navigation:
         for item in group.items:
             if item.name == "review_list":
-                waiting = Version.objects.filter(document__kind="rule_set", state=State.SUBMITTED)
+                waiting = Version.objects.filter(
+                    document__kind__in=REVIEWED_KINDS, state=State.SUBMITTED
+                )
                 item.count = waiting.count()
 
 

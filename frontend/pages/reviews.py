@@ -1,4 +1,4 @@
-"""Reviewing a rule set: what changed, whom it would move, approve, publish, roll back."""
+"""What waits for a reviewer, of every kind. Reviewing rules: the difference, approve, publish."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from config.releases.services import (
 )
 from config.tenancy.roles import REVIEW_RULES, WRITE_RULES
 from frontend.pages import check_trials as trials
+from frontend.pages import submissions
 from frontend.pages.checks import EDITABLE, KEY, KIND, blind_context, get_version, page
 from rules_engine.rules import drafts
 from rules_engine.scoring.suspensions import list_suspensions
@@ -40,7 +41,7 @@ def review_list(request: Any) -> HttpResponse:
     """What waits for a reviewer, what waits for publishing, what was said last."""
     versions = list(
         Version.objects.select_related("document", "author", "based_on")
-        .filter(document__kind=KIND, document__key=KEY, state__in=(State.SUBMITTED, State.APPROVED))
+        .filter(document__kind__in=submissions.KINDS, state__in=submissions.WAITING)
         .order_by("submitted_at")[:WAITING_SHOWN]
     )
     return render(
@@ -50,17 +51,13 @@ def review_list(request: Any) -> HttpResponse:
             "now": timezone.now(),
             "waiting": [v for v in versions if v.state == State.SUBMITTED],
             "approved": [v for v in versions if v.state == State.APPROVED],
-            "items": [
-                {
-                    "version": v,
-                    "title": trials.title_of(v),
-                    "is_mine": v.author_id == request.user.pk,
-                }
-                for v in versions
-            ],
-            "recent": Review.objects.select_related("version__document", "reviewer")
-            .filter(version__document__kind=KIND)
-            .order_by("-at")[:10],
+            "items": submissions.list_submissions(versions, request.user),
+            "recent": submissions.list_recent(
+                Review.objects.select_related("version__document", "reviewer")
+                .filter(version__document__kind__in=submissions.KINDS)
+                .defer("version__content")
+                .order_by("-at")[:10]
+            ),
             "suspensions": list_suspensions(),
             "can_review": REVIEW_RULES in request.rights,
         },

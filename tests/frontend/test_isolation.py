@@ -18,7 +18,15 @@ from config.tenancy.scope import for_environment
 from connectors.orders.nodes import nodes_to_content
 from connectors.tabular.models import FileSet, ImportRun
 from rules_engine.presets import install
-from tests.factories import NOW, join, make_order, make_sources, make_user, make_world
+from tests.factories import (
+    NOW,
+    join,
+    make_order,
+    make_sources,
+    make_user,
+    make_world,
+    publish_table,
+)
 
 
 def _patterns(resolver: Any, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
@@ -40,6 +48,8 @@ def foreign(db):
         version = install("promo", NOW)
         document = get_or_create_document(kind="node_table", key="default", name="节点表")
         draft = create_draft(document, content=nodes_to_content(), author=None)
+        table = publish_table(world, key="foreign_table", name="FOREIGN1")
+        own = create_draft(table.document, content=table.content, author=world.users["supervisor"])
         files = FileSet.objects.create(name="别人的", created_at=NOW)
         run = ImportRun.objects.create(name="别人的", created_at=NOW, file_set=files)
     intruders = []
@@ -52,7 +62,10 @@ def foreign(db):
             join(user, role, division=division)  # whatever a role may open, they may
         intruders.append(user)
     rows = [order, version, draft, files, run]
-    return [(row.public_id, row.pk) for row in rows], intruders
+    # Where a number goes, one that is foreign in every table: later ones are the intruders' own.
+    words = [table.public_id, own.public_id, "foreign_table"]
+    ids = [(row.public_id, row.pk) for row in rows] + [(word, version.pk) for word in words]
+    return ids, intruders
 
 
 def _fill(path: str, pattern: URLPattern, public_id: str, number: int) -> str | None:

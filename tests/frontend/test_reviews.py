@@ -14,14 +14,19 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
 from config.audit.models import AuditEntry
+from config.releases import services as releases
 from config.releases.models import Review, State, Version
 from config.releases.services import create_draft, submit_version
 from config.tenancy.models import Role
 from config.tenancy.scope import for_environment
+from connectors.orders.nodes import DEFAULT_NODES, nodes_to_content
 from frontend.pages.reviews import compare_formulas
+from frontend.pages.submissions import KINDS
 from rules_engine import presets
 from rules_engine.rules import drafts
-from tests.factories import NOW, World, join, make_sources
+from tests.factories import NOW, World, join, make_sources, table_content
+from workflows.canvas.drawing import default_canvas
+from workflows.canvas.services import CANVAS_KEY
 
 pytestmark = pytest.mark.django_db
 
@@ -351,3 +356,100 @@ def test_publishing_and_rolling_back_ask_the_workers_to_rescore_once_committed(
     with django_capture_on_commit_callbacks(execute=True):
         press(reviewer, "review_roll_back", published, expected=submitted.public_id)
     assert asked == [rescore, rescore]
+
+
+def submit_everything(world: World) -> dict[str, Version]:
+    """A submission of every kind of document people review, by the supervisor."""
+    nodes = nodes_to_content()
+    nodes["nodes"][2]["dwell_minutes"] = 25
+    contents: dict[str, tuple[str, dict[str, Any]]] = {
+        "node_table": ("default", nodes),
+        "lookup_table": ("freight", table_content()),
+    }
+    made = {}
+    with for_environment(world.production):
+        drawing = default_canvas(DEFAULT_NODES)
+        drawing["nodes"][0]["label"] = "下单了"
+        contents["canvas"] = (CANVAS_KEY, drawing)
+        for kind, (key, content) in contents.items():
+            document = releases.get_or_create_document(kind=kind, key=key, name=kind)
+            author = world.users[Role.SUPERVISOR]
+            draft = releases.create_draft(document, content=content, author=author)
+            made[kind] = releases.submit_version(draft, actor=author, note="请看", now=NOW)
+    return made
+
+
+def test_the_list_shows_every_kind_of_submission_with_its_words_and_page(
+    world: World, published: Version, submitted: Version
+) -> None:
+    made = submit_everything(world)
+    reviewer = sign_in(world, Role.REVIEWER)
+
+    page = reviewer.get(reverse("review_list")).content.decode()
+
+    assert page.count('data-testid="review-row"') == 4
+    for words in (
+        "改「支付回调」",
+        "新表「运费表」，加 2 行",
+        "「下单」改名为「下单了」",
+        "新增「预售」",
+    ):
+        assert words in page, words
+    assert "4 份在等审核" in page
+    assert '<span class="n">4</span>' in page  # at the entry of the navigation
+    for kind, version in made.items():
+        url = KINDS[kind].address(version)
+        assert f'href="{url}"' in page
+        assert reviewer.get(url).status_code == 200
+
+
+def test_every_kind_people_review_is_counted_in_the_navigation() -> None:
+    from frontend.context import REVIEWED_KINDS
+
+    assert set(KINDS) == set(REVIEWED_KINDS)
+
+
+def test_what_was_said_of_every_kind_stands_below(world: World, published: Version) -> None:
+    made = submit_everything(world)
+    reviewer = sign_in(world, Role.REVIEWER)
+    with for_environment(world.production):
+        for version in made.values():
+            releases.request_changes(
+                version, reviewer=world.users[Role.REVIEWER], comment="再想想", now=NOW
+            )
+
+    page = reviewer.get(reverse("review_list")).content.decode()
+
+    assert page.count("再想想") == 3
+    for kind, version in made.items():
+        assert f'<a href="{KINDS[kind].address(version)}">' in page
+
+
+def test_submissions_of_every_kind_cost_the_same_queries_for_many(
+    world: World, published: Version, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    submit_everything(world)
+    reviewer = sign_in(world, Role.REVIEWER)
+    address = reverse("review_list")
+    reviewer.get(address)
+    with CaptureQueriesContext(connection) as few:
+        reviewer.get(address)
+    with for_environment(world.production):
+        for n in range(6):
+            key, author = f"t{n}", world.users[Role.SUPERVISOR]
+            document = releases.get_or_create_document(kind="lookup_table", key=key, name=key)
+            content = table_content(key=key, name=f"表{n}")
+            draft = releases.create_draft(document, content=content, author=author)
+            releases.submit_version(draft, actor=author, note="", now=NOW)
+
+    with django_assert_num_queries(len(few)):
+        page = reviewer.get(address).content.decode()
+    assert page.count('data-testid="review-row"') == 9
+
+
+def test_submissions_of_another_division_are_not_listed(world: World, published: Version) -> None:
+    submit_everything(world)
+
+    page = sign_in(world, "outsider").get(reverse("review_list")).content.decode()
+
+    assert page.count('data-testid="review-row"') == 0
