@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from .code_parts import EXPECTED, LAST_MOMENT, NOTHING, Mode, Nothing, Piece, bit_of
@@ -32,6 +32,7 @@ class Writer:
         self._constant_names: dict[tuple[type, str], str] = {}
         self._keys: dict[tuple[object, ...], int] = {}
         self._key_of: dict[int, int] = {}
+        self._parts: dict[int, tuple[Node, ...]] = {}
         self._constants: dict[int, Value | Nothing] = {}
         self._heights: dict[int, int] = {}
         self._charges: dict[tuple[int, Mode, bool], bool] = {}
@@ -83,14 +84,8 @@ class Writer:
 
     def _study(self, tree: Node) -> None:
         """Give every node its key, height and constant value, parts first; no recursion."""
-        waiting: list[tuple[Node, bool]] = [(tree, False)]
-        while waiting:
-            node, is_ready = waiting.pop()
-            if not is_ready:
-                waiting.append((node, True))
-                waiting.extend((part, False) for part in reversed(children_of(node)))
-                continue
-            parts = children_of(node)
+        for node, parts in _list_bottom_up(tree):
+            self._parts[id(node)] = parts
             keys = tuple(self._key_of[id(part)] for part in parts)
             self._key_of[id(node)] = self._keys.setdefault(
                 (*_describe(node), *keys), len(self._keys)
@@ -182,20 +177,37 @@ class Writer:
                 found = True
             else:
                 found = any(
-                    self.charges(part, mode, is_metered=is_metered) for part in children_of(node)
+                    self.charges(part, mode, is_metered=is_metered)
+                    for part in self._parts[id(node)]
                 )
             self._charges[key] = found
         return found
 
-    def count_keys(self, trees: Sequence[Node]) -> Counter[int]:
-        """Count how often every meaning occurs."""
-        counts: Counter[int] = Counter()
-        waiting = list(trees)
+    def nodes_of(self, tree: Node) -> Iterator[Node]:
+        """Yield every node of a tree, each before its parts."""
+        waiting = [tree]
         while waiting:
             node = waiting.pop()
-            counts[self.key_of(node)] += 1
-            waiting.extend(children_of(node))
-        return counts
+            yield node
+            waiting.extend(self._parts[id(node)])
+
+    def count_keys(self, trees: Sequence[Node]) -> Counter[int]:
+        """Count how often every meaning occurs."""
+        keys = self._key_of
+        return Counter([keys[id(node)] for tree in trees for node in self.nodes_of(tree)])
+
+
+def _list_bottom_up(tree: Node) -> Iterator[tuple[Node, tuple[Node, ...]]]:
+    """Yield nodes with their parts, parts first, from left to right."""
+    waiting: list[tuple[Node, tuple[Node, ...] | None]] = [(tree, None)]
+    while waiting:
+        node, parts = waiting.pop()
+        if parts is not None:
+            yield node, parts
+            continue
+        parts = children_of(node)
+        waiting.append((node, parts))
+        waiting.extend((part, None) for part in reversed(parts))
 
 
 def reads_text(function: Function) -> bool:

@@ -26,7 +26,7 @@ from .functions.registry import Cost, Style
 from .limits import MAX_STEPS, MAX_TEXT, MAX_TEXT_WORK, StepLimitReached, start_text_work
 from .names import Field
 from .row_plan import is_row_call
-from .tree import Chain, FieldUse, Invoke, Literal, Node, children_of, walk
+from .tree import Chain, FieldUse, Invoke, Literal, Node, children_of
 from .values import STOPPING, UNKNOWN, ErrorValue, Value, ValueType, clean
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Evaluate = Callable[[Mapping[str, object], float], tuple[Value, ...]]
 
+_EXACT: Final = 1 << 53  # smaller whole numbers are the same as float
 _EMPTY_ROW: Final[Mapping[str, object]] = {}
 
 
@@ -69,6 +70,30 @@ def _clean_row(item: object) -> Any:
     return item if isinstance(item, Mapping) else clean(item)
 
 
+def _bring_number(value: object, marks: int, odd: int, is_rows: int) -> tuple[Value, int]:
+    """Clean a field declared to be a number; mark it unless it turns out to be one."""
+    if type(value) is int and -_EXACT < value < _EXACT:
+        return float(value), marks
+    taken = clean(value)
+    if type(taken) is float and taken * taken < LARGEST * LARGEST:
+        return taken, marks
+    return taken, marks | (is_rows if type(taken) is tuple else odd)
+
+
+def _bring_moment(value: object, marks: int, odd: int, is_rows: int) -> tuple[Value, int]:
+    """The same for a date-time."""
+    taken = clean(value)
+    if type(taken) is float and 0.0 <= taken < LAST_MOMENT:
+        return taken, marks
+    return taken, marks | (is_rows if type(taken) is tuple else odd)
+
+
+def _bring_other(value: object, marks: int, odd: int, is_rows: int) -> tuple[Value, int]:
+    """Clean a field that is not what its declaration promises, and mark it."""
+    taken = _clean_rows(value)
+    return taken, marks | (is_rows if type(taken) is tuple else odd)
+
+
 def _force(part: Callable[[], Value]) -> Value:
     return part()
 
@@ -98,6 +123,9 @@ _LIBRARY: Final[dict[str, Any]] = {
     "MISSING": object(),
     "clean": clean,
     "clean_rows": _clean_rows,
+    "bring_number": _bring_number,
+    "bring_moment": _bring_moment,
+    "bring_other": _bring_other,
     "as_row": _as_row,
     "use": _use,
     "again": _again,
@@ -124,13 +152,13 @@ class CompiledPlan:
 
     def __init__(self, checked: Sequence[Checked]) -> None:
         self._trees = tuple(item.require_tree() for item in checked)
+        self._namespace = dict(_LIBRARY)
+        self._writer = Writer(self._trees, self._namespace)
         self._reads_text = any(
             isinstance(node, Invoke) and reads_text(node.function)
             for tree in self._trees
-            for node, _depth in walk(tree)
+            for node in self._writer.nodes_of(tree)
         )
-        self._namespace = dict(_LIBRARY)
-        self._writer = Writer(self._trees, self._namespace)
         self._bits = {id: 1 << place for place, id in enumerate(self._writer.fields)}
         self._now_bit = 1 << len(self._bits)
         self._is_one = self._now_bit << 1  # shifts the bits of fields that hold rows
@@ -198,35 +226,28 @@ class CompiledPlan:
                 f"    if type({name}) is tuple: m |= {bit}",
                 f"    elif type({name}) is str and len({name}) > {LONG_TEXT}: m |= {bit}",
             ]
-        mark = f"m |= {bit} if type({name}) is not tuple else {bit | bit * self._is_one}"
+        marks = f"{bit}, {bit | bit * self._is_one}"
         if expected == NUMERIC:
             inside = f"{name} * {name} < {LARGEST * LARGEST!r}"
+            bring = "bring_number"
             if field.type is ValueType.DATETIME:
-                inside = f"0.0 <= {name} < {LAST_MOMENT!r}"
+                inside, bring = f"0.0 <= {name} < {LAST_MOMENT!r}", "bring_moment"
             number = f"n{name[1:]}"
             return [
-                f"    if type({name}) is float:",
-                f"        if {inside}: {number} = {name}",
-                f"        else: {name} = {number} = clean({name}); m |= {bit}",
+                f"    if type({name}) is float and {inside}: {number} = {name}",
                 f"    elif {name} is None: {number} = 0.0",
-                "    else:",
-                f"        {name} = {number} = clean({name})",
-                f"        if type({name}) is not float or not ({inside}): {mark}",
+                f"    else: {name}, m = {bring}({name}, m, {marks}); {number} = {name}",
             ]
-        if expected == WORDS:
-            too_long = []
-            if self._reads_text:
-                too_long = [
-                    f"    elif {name} is not None and len({name}) > {LONG_TEXT}: m |= {bit}"
-                ]
+        if expected == WORDS and self._reads_text:
             return [
-                f"    if type({name}) is not str and {name} is not None:",
-                f"        {name} = clean_rows({name}); {mark}",
-                *too_long,
+                f"    if type({name}) is str:",
+                f"        if len({name}) > {LONG_TEXT}: m |= {bit}",
+                f"    elif {name} is not None: {name}, m = bring_other({name}, m, {marks})",
             ]
+        kind = "str" if expected == WORDS else "bool"
         return [
-            f"    if type({name}) is not bool and {name} is not None:",
-            f"        {name} = clean_rows({name}); {mark}",
+            f"    if type({name}) is not {kind} and {name} is not None:",
+            f"        {name}, m = bring_other({name}, m, {marks})",
         ]
 
     def _write_formula(self, place: int, tree: Node, memo: Mapping[int, str]) -> list[str]:
@@ -307,7 +328,7 @@ class CompiledPlan:
         for tree in self._trees:
             if writer.is_tall_tree(tree):
                 continue
-            for node, _depth in walk(tree):
+            for node in writer.nodes_of(tree):
                 key = writer.key_of(node)
                 if counts[key] > 1 and key not in memo and self._is_dear(node):
                     memo[key] = writer.new_name("x")

@@ -327,6 +327,8 @@ def count_distinct(each: _EachRow, expression: _PerRow | None, condition: _PerRo
     values = _row_values(each, expression, condition)
     if not isinstance(values, list):
         return values
+    if any(type(value) is tuple for value in values):
+        return ErrorValue.VALUE
     return float(len({_identity(value) for value in values if value is not None and value != ""}))
 
 

@@ -48,10 +48,14 @@ def compare(texts: Sequence[str], seed: int, *, records: int = RECORDS, now: flo
     compiled = CompiledPlan(checked)
     plans = [RowPlan(item) for item in checked]
     for record in make_records(seed, records):
-        values = compiled.evaluate(record, now)
-        for text, plan, value in zip(texts, plans, values, strict=True):
-            expected = plan.evaluate(record, now)
-            assert is_identical(value, expected), (text, value, expected, reads(plan, record))
+        try:
+            values = compiled.evaluate(record, now)
+            expected = [plan.evaluate(record, now) for plan in plans]
+        except Exception as error:
+            error.add_note(f"{texts} {[reads(plan, record) for plan in plans]}")
+            raise
+        for text, plan, value, wanted in zip(texts, plans, values, expected, strict=True):
+            assert is_identical(value, wanted), (text, value, wanted, reads(plan, record))
     return len(texts) * records
 
 
