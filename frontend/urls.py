@@ -25,6 +25,7 @@ from frontend.pages import (
     robot_ledger,
     rollup,
     shifts,
+    suspensions,
     tables,
 )
 
@@ -49,6 +50,7 @@ urlpatterns = [
     *checks.urlpatterns,
     *reviews.urlpatterns,
     *tables.urlpatterns,
+    *suspensions.urlpatterns,
     *completion.urlpatterns,
     *functions.urlpatterns,
     *guide.urlpatterns,
