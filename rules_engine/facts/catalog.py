@@ -149,6 +149,13 @@ def _money(
     )
 
 
+def _personal(id: str, label: str, alias: str, example: str, description: str) -> Fact:
+    """Of the receiver, in clear for formulas only; opened only for those that use it."""
+    return _fact(
+        id, label, alias, TEXT, _ADDRESS, example, description, is_personal=True, is_prefetched=True
+    )  # fmt: skip
+
+
 def _text(
     id: str,
     label: str,
@@ -217,6 +224,8 @@ PAYMENTS_ID: Final = "payments"
 MAX_RELATED: Final = 50  # rows of a relation, the newest
 RELATED_DAYS: Final = 30  # how far back buyers and addresses are followed
 SAME_SKU_HOURS: Final = 24
+RECEIVER_NAME, RECEIVER_PHONE = "receiver.name", "receiver.phone"
+RECEIVER_ADDRESS: Final = "receiver.address"
 LINKED, SAME_BUYER = "relation.linked", "relation.same_buyer"
 SAME_ADDRESS, SAME_SKU = "relation.same_address", "relation.same_sku"
 PASSAGES, EVENTS = "history.passages", "history.events"
@@ -392,6 +401,9 @@ FACTS: Final[tuple[Fact, ...]] = (
     _fact("order.is_address_visible", "地址可见", "is_address_visible", LOGICAL, _ADDRESS, "是", "平台给出了省、市、区县中的任何一级；发货前隐藏地址的平台为否"),
     _fact("order.is_city_undivided", "无区县城市", "is_city_undivided", LOGICAL, _ADDRESS, "否", "县级市、县，或不设区县的地级市（如 东莞市），没有区县也完整"),
     _fact("order.has_address_detail", "有详细地址", "has_address_detail", LOGICAL, _ADDRESS, "是", "平台常在发货前隐藏详细地址，不宜用来扣分", column="has_address_detail"),
+    _personal(RECEIVER_NAME, "收货人", "receiver_name", "王**", "平台给出的收货人；只在公式里用，不显示"),
+    _personal(RECEIVER_PHONE, "收货电话", "receiver_phone", "138****5678", "平台给出的电话，发货前可能带 *；用 手机号有效() 检查"),
+    _personal(RECEIVER_ADDRESS, "详细地址", "address_detail", "文一西路***", "省市区县以下的地址，平台在发货前可能隐藏"),
     _fact(LINES_ID, "明细", "lines", ROWS, _ROWS_TOPIC, "求和(明细, 数量*单价)", "订单的商品行", columns=LINE_COLUMNS),
     _fact(PAYMENTS_ID, "付款", "payments", ROWS, _ROWS_TOPIC, "求和(付款, 付款金额)", "订单的付款流水", columns=PAYMENT_COLUMNS),
     *RELATIONS,

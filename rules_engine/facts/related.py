@@ -1,5 +1,5 @@
 """What is fetched beside an order, only for formulas that use it: other orders, its own history,
-calendars. A fixed number of queries per chunk, whatever its size; at most MAX_RELATED rows each.
+the receiver, calendars. A fixed number of queries per chunk, whatever its size; at most MAX_RELATED rows each.
 
 Absence is knowledge only while the feed is fresh: with the order's channel feed late, its relations
 are UNKNOWN; a node not entered while a feed that would tell is late is UNKNOWN too.
@@ -17,7 +17,16 @@ from typing import Any, Final
 from django.db.models import F, Q, QuerySet, Sum, Window
 from django.db.models.functions import RowNumber
 
-from connectors.orders.models import NodePassage, Order, OrderLine, StatusEvent
+from config.secrets import blind_index, decrypt
+from connectors.orders.models import (
+    ADDRESS_PURPOSE,
+    NAME_PURPOSE,
+    PHONE_PURPOSE,
+    NodePassage,
+    Order,
+    OrderLine,
+    StatusEvent,
+)
 from connectors.orders.nodes import Node
 from connectors.orders.statuses import FINAL_STAGES, PRESALE_LABELS, REFUND_LABELS, STAGE_LABELS
 from connectors.shops.models import Channel, Shop
@@ -30,6 +39,9 @@ from rules_engine.facts.catalog import (
     MAX_RELATED,
     OMS,
     PASSAGES,
+    RECEIVER_ADDRESS,
+    RECEIVER_NAME,
+    RECEIVER_PHONE,
     RELATED_DAYS,
     RELATION_IDS,
     SAME_ADDRESS,
@@ -504,6 +516,24 @@ def _event(stage: str | None, at: Value) -> Row:
     return {f"{EVENTS}.stage": stage, f"{EVENTS}.at": at}
 
 
+# --- the receiver ---------------------------------------------------------------------------------
+
+
+def _fetch_sealed(id: str, column: str, purpose: str) -> _Fetch:
+    """A personal value, opened (one query); the digest knows it by a blind index only."""
+
+    def fetch_sealed(fetch: Prefetch, heads: list[dict[str, Any]]) -> list[_Answer]:
+        ids = [head["pk"] for head in heads]
+        answers: list[_Answer] = []
+        for pk, sealed in Order.objects.filter(pk__in=ids).values_list("pk", column):
+            clear = decrypt(sealed, purpose=purpose)
+            token = f"{id}:{blind_index(clear, purpose=id)}"
+            answers.append((pk, id, clear or None, token))
+        return answers
+
+    return fetch_sealed
+
+
 _FETCHERS: Final[dict[str, _Fetch]] = {
     LINKED: _fetch_linked,
     SAME_BUYER: _fetch_sharing(SAME_BUYER, "buyer_index"),
@@ -511,6 +541,9 @@ _FETCHERS: Final[dict[str, _Fetch]] = {
     SAME_SKU: _fetch_same_sku,
     PASSAGES: _fetch_passages,
     EVENTS: _fetch_events,
+    RECEIVER_NAME: _fetch_sealed(RECEIVER_NAME, "name_sealed", NAME_PURPOSE),
+    RECEIVER_PHONE: _fetch_sealed(RECEIVER_PHONE, "phone_sealed", PHONE_PURPOSE),
+    RECEIVER_ADDRESS: _fetch_sealed(RECEIVER_ADDRESS, "address_sealed", ADDRESS_PURPOSE),
 }
 assert set(_FETCHERS) >= RELATION_IDS  # noqa: S101 - a relation without a fetcher is our own bug
 

@@ -28,4 +28,4 @@ def prefetched_ids(dimensions: Iterable[Dimension]) -> frozenset[str]:
     return frozenset(found)
 
 
-_ROOTS = frozenset({"relation", "history", "calendar"})
+_ROOTS = frozenset({"relation", "history", "calendar", "receiver"})

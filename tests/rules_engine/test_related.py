@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from config.errors import BadInput
 from config.tenancy.scope import for_environment
 from connectors.orders.models import Order, OrderLine
 from connectors.orders.services import receive_all
@@ -474,3 +475,33 @@ def test_a_history_that_is_not_known_blames_the_late_feed(env: World) -> None:
         "OMS数据滞后，暂不能判断",
     )
     assert OrderLine.objects.count() == 1
+
+
+# --- the receiver ---------------------------------------------------------------------------------
+
+
+def test_the_receiver_is_opened_only_for_formulas_that_ask(env: World) -> None:
+    formula = '且(长度(收货电话) = 11, 包含(详细地址, "仁和"), 收货人 <> "")'
+    publish_rules(rules_of_one(formula), env)
+    order = make_order(receiver_phone="13912345678", address_detail="仁和路 8 号")
+
+    score_orders([order.pk], now=NOW, why="received", classify=classify)
+    score = Score.objects.get()
+
+    assert score.band == "healthy"
+    assert "13912345678" not in str(score.dimensions) + order.fact_snapshot.facts
+    assert fetch(make_order(receiver_phone=""), needed={"receiver.phone"}) == {
+        "receiver.phone": None
+    }
+
+
+def test_the_receiver_never_reaches_a_reason_or_a_preview(env: World) -> None:
+    dimension = rules_of_one("收货电话 = 1", reason="打给 {收货电话}")["dimensions"][0]
+    order = make_order(receiver_phone="13912345678")
+
+    (trial,) = try_dimension(dimension, [order], now=NOW)
+    with pytest.raises(BadInput) as refused:
+        publish_rules(rules_of_one("收货电话 = 1", reason="打给 {收货电话}"), env)
+
+    assert "含个人信息，不能写进原因" in str(refused.value)
+    assert "13912345678" not in str(trial.values)

@@ -11,7 +11,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from config.errors import gettext_noop
-from rules_engine.formula.values import MS_PER_DAY, UNKNOWN, Unknown, Value, ValueType
+from rules_engine.formula.values import (
+    MS_PER_DAY,
+    UNKNOWN,
+    ErrorValue,
+    Unknown,
+    Value,
+    ValueType,
+)
 
 from .registry import Cost, function, term
 
@@ -41,20 +48,27 @@ def _list_stays(passages: Value, events: Value, wanted: Value) -> Iterator[Stay]
     """The stays at a node or in a stage; one that may have been is (UNKNOWN, UNKNOWN)."""
     if str(wanted).startswith("node:"):
         for row in _rows(passages):
-            if row[f"{PASSAGES}.node"] == wanted:
-                yield row[f"{PASSAGES}.entered_at"], row[f"{PASSAGES}.left_at"]
+            if row.get(f"{PASSAGES}.node") == wanted:
+                yield _read(row, f"{PASSAGES}.entered_at"), _read(row, f"{PASSAGES}.left_at")
         return
-    told = list(_rows(events))
+    told = _rows(events)
     for place, row in enumerate(told):
-        stage, at = row[f"{EVENTS}.stage"], row[f"{EVENTS}.at"]
+        stage, at = row.get(f"{EVENTS}.stage"), _read(row, f"{EVENTS}.at")
         if stage == wanted:
-            yield at, told[place + 1][f"{EVENTS}.at"] if place + 1 < len(told) else None
+            yield at, _read(told[place + 1], f"{EVENTS}.at") if place + 1 < len(told) else None
         elif stage is None:
             yield UNKNOWN, UNKNOWN
 
 
 def _rows(value: Value) -> tuple[Mapping[str, Any], ...]:
-    return value if isinstance(value, tuple) else ()
+    """The rows as collected; whatever else stands there tells of nothing."""
+    return tuple(row for row in value if isinstance(row, Mapping)) if type(value) is tuple else ()
+
+
+def _read(row: Mapping[str, Any], column: str) -> Value:
+    """A moment of a row: a float, blank, or UNKNOWN for what is neither."""
+    value = row.get(column, UNKNOWN)
+    return value if value is None or type(value) is float else UNKNOWN
 
 
 def _is_unknown(*values: Value) -> bool:
@@ -95,7 +109,10 @@ def _time_spent(now: Value, passages: Value, events: Value, wanted: Value, unit:
         end = now if left is None else left
         if not isinstance(entered, float) or not isinstance(end, float):
             return UNKNOWN
-        total += round((end - entered) * MS_PER_DAY)
+        distance = (end - entered) * MS_PER_DAY
+        if not abs(distance) < 1e15:
+            return ErrorValue.NUM
+        total += round(distance)
     return total / unit
 
 
@@ -190,6 +207,6 @@ def find_first_entered(passages: Value, events: Value, wanted: Value) -> Value:
 def count_status_changes(events: Value) -> Value:
     """How often the stage changed after the first one was told."""
     told = _rows(events)
-    if any(_is_unknown(row[f"{EVENTS}.at"]) for row in told):
+    if any(_is_unknown(_read(row, f"{EVENTS}.at")) for row in told):
         return UNKNOWN
     return float(max(0, len(told) - 1))
