@@ -5,6 +5,8 @@ Syntax, names, arity and limits refuse; the rest warns. User text never raises.
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,12 +14,13 @@ from typing import Literal as OneOf
 
 from .costs import NOTHING, Demand, count_demand, exceeded
 from .errors import Finding, Fix, FormulaErrors, find
-from .explain import name_of
+from .explain import name_of, write_text
 from .functions import Function, Sees, Style, constant_named, find_function, function_names
 from .functions.registry import Parameter
 from .functions.texts import BadPattern, compile_pattern
 from .limits import MAX_FINDINGS, MAX_PATTERN, start_text_work
 from .lookups import TABLE_FUNCTION, resolve_table, resolve_term
+from .mend import mend
 from .moments import parse_moment
 from .names import OWN, TABLE_PREFIX, Field, Names, nearest_name
 from .operators import COMPARISONS, parse_number, to_logical
@@ -45,6 +48,27 @@ Kind = OneOf["judgement", "points", "any"]
 _LIST_TYPES: Final = frozenset({ValueType.ROWS, ValueType.NUMBER, ValueType.ANY, ValueType.LOGICAL})
 _MAX_SUGGESTIONS: Final = 10  # a page of nonsense must not cost a search per word
 _MAX_PASSES: Final = 8
+_CLOSE: Final = 0.75
+_CELL: Final = re.compile(r"[A-Za-z]{1,3}[1-9][0-9]{0,6}")
+# Functions of other programs and everyday words, by our name.
+_OTHER_NAMES: Final = {
+    **dict.fromkeys(("若", "假如", "要是", "IIF"), "如果"),
+    **dict.fromkeys(("VLOOKUP", "HLOOKUP", "XLOOKUP", "LOOKUP", "查找表"), "查表"),
+    **dict.fromkeys(("ISNULL", "ISEMPTY", "为空", "空"), "是空"),
+    **dict.fromkeys(("LENGTH", "字数", "字符数"), "长度"),
+    **dict.fromkeys(("AVG", "MEAN"), "AVERAGE"),
+    **dict.fromkeys(("SUBSTR", "SUBSTRING"), "MID"),
+    **dict.fromkeys(("REGEX", "REGEXMATCH", "REGEXP"), "匹配"),
+    **dict.fromkeys(("INCLUDES", "CONTAIN", "包括", "含有"), "包含"),
+    **dict.fromkeys(("COUNTDISTINCT", "COUNTUNIQUE", "去重计数"), "不同数"),
+    "DATEDIFF": "DATEDIF",
+    "LCASE": "LOWER",
+    "UCASE": "UPPER",
+    "IFNULL": "IFERROR",
+    "ALL": "每一",
+    "SOME": "任一",
+    "IN": "属于",
+}
 _BRANCHING: Final = {"IF": (1, 2), "IFERROR": (0, 1), "IFNA": (0, 1)}
 _ALLOWED: Final = {
     "judgement": frozenset({ValueType.LOGICAL, ValueType.RESULT, ValueType.ANY}),
@@ -125,11 +149,13 @@ def check(text: str, names: Names, *, kind: Kind = "any") -> Checked:
     parsed, findings = parse(text)
     start_text_work()  # of all constant parts together
     if parsed is None:
-        return Checked(text, None, ValueType.ANY, tuple(findings), frozenset(), False, text)
+        found = _find_behind(text, findings, names)
+        return Checked(text, None, ValueType.ANY, tuple(found), frozenset(), False, text)
     checker = _Checker(text, names)
     tree = checker.visit(parsed, ())
     if kind != "any":
         checker.check_kind(tree, kind)
+        checker.warn_constant(tree)
     too_much = exceeded(count_demand(tree))
     if too_much is not None:
         code, count, limit = too_much
@@ -149,6 +175,17 @@ def check(text: str, names: Names, *, kind: Kind = "any") -> Checked:
         uses=uses,
         names=names,
     )
+
+
+def _find_behind(text: str, findings: Sequence[Finding], names: Names) -> list[Finding]:
+    """The findings of a text that does not hold together, and those behind them."""
+    mended = mend(text, findings)
+    if mended.tree is not None:
+        checker = _Checker(mended.text, names)
+        checker.visit(mended.tree, ())
+        mended.note(item for item in checker.findings if item.refuses)
+    found = sorted(mended.findings, key=lambda item: (item.start, item.end))
+    return found[:MAX_FINDINGS]
 
 
 def from_stored(stored: str, names: Names) -> str:
@@ -238,6 +275,7 @@ class _Checker:
         self.constants: dict[int, Value] = {}  # id of typed node -> value without field or clock
         self.kept: list[Node] = []  # keeps those ids alive
         self.suggestions = 0
+        self.likely_texts: set[int] = set()  # ids of names that stand where a text is wanted
 
     def say(self, code: str, node: Node, fix: Fix | None = None, **params: object) -> None:
         self.say_at(code, node.start, node.end, fix, **params)
@@ -358,13 +396,53 @@ class _Checker:
             empty = Fix(node.end, node.end, "()", "补上括号") if function.most == 0 else None
             self.say("function_as_value", node, empty, name=node.text)
             return
+        if node.form == "bare" and _CELL.fullmatch(node.text):
+            self.say("cell_reference", node, name=node.text)
+            return
         near = self.suggest(node.text, self.spelled(scopes))
+        if self.is_likely_text(node, near):
+            self.say(
+                "missing_quotes",
+                node,
+                Fix(node.start, node.end, write_text(node.text), "补上双引号"),
+                name=node.text[:40],
+            )
+            return
         fix = None
         if near is not None:
             written = f"[{near}]" if node.form == "quoted" else near
             fix = Fix(node.start, node.end, written, f"改成 {near}")
         hint = f"，是不是「{near}」？" if near else "；字段可以从字段列表里选"
         self.say("unknown_name", node, fix, name=node.text[:40], hint=hint)
+
+    def is_likely_text(self, node: Name, near: str | None) -> bool:
+        """Tell whether an unknown name is a text without its quotes rather than a misspelt field."""
+        if node.form != "bare":
+            return False
+        if any(term.label == node.text for term in self.names.terms):
+            return True
+        if id(node) not in self.likely_texts:
+            return False
+        return near is None or is_unlike(node.text, near)
+
+    def expect_texts(self, first: Node, others: Sequence[Node], scopes: tuple[Field, ...]) -> None:
+        """Note names beside a text field: 渠道=天猫 wants quotes."""
+        if isinstance(first, Name):
+            used = self.resolve(first, scopes)
+            if used is not None and used.kinds == _TEXT:
+                self.likely_texts.update(id(part) for part in others if isinstance(part, Name))
+
+    def expect_text_arguments(
+        self, node: Call, function: Function, scopes: tuple[Field, ...]
+    ) -> None:
+        """Note names that stand where a function takes a text: 包含(地址, 自提)."""
+        if function.en in ("ISIN", "SWITCH"):
+            for first in node.args[:1]:
+                self.expect_texts(first, node.args[1:], scopes)
+        for index, part in enumerate(node.args[: function.most]):
+            is_bare = index > 0 and isinstance(part, Name)
+            if is_bare and function.parameter_at(index).type is ValueType.TEXT:
+                self.likely_texts.add(id(part))
 
     def spelled(self, scopes: tuple[Field, ...]) -> list[str]:
         spelled = [name for rows in scopes for name in self.names.columns_of(rows).spelled()]
@@ -379,6 +457,9 @@ class _Checker:
     # --- operators -------------------------------------------------------------------------------
 
     def visit_chain(self, node: Chain, scopes: tuple[Field, ...]) -> Node:
+        if len(node.rest) == 1 and node.rest[0][0] in ("=", "<>"):
+            self.expect_texts(node.first, (node.rest[0][1],), scopes)
+            self.expect_texts(node.rest[0][1], (node.first,), scopes)
         first = self.visit(node.first, scopes)
         rest: list[tuple[str, Node]] = []
         kinds, left = first.kinds, first
@@ -466,6 +547,7 @@ class _Checker:
         self.is_time_dependent = self.is_time_dependent or function.uses_now
         if function.en == TABLE_FUNCTION:
             return self.visit_lookup(node, function, scopes)
+        self.expect_text_arguments(node, function, scopes)
         first = self.visit_argument(function, node.args[0], scopes) if node.args else None
         over = self.rows_walked(function, first)
         inner = scopes if over is None else (*scopes, over)
@@ -539,7 +621,7 @@ class _Checker:
         return bool(args[0].kinds & {ValueType.ROWS, ValueType.ANY})
 
     def say_unknown_function(self, node: Call) -> None:
-        near = self.suggest(node.name, function_names())
+        near = _OTHER_NAMES.get(node.name.upper()) or self.suggest(node.name, function_names())
         fix = Fix(node.start, node.name_end, near, f"改成 {near}") if near else None
         hint = f"，是不是 {near}？" if near else "；函数可以从函数列表里选"
         self.say_at(
@@ -690,6 +772,11 @@ class _Checker:
         outcome = to_logical(self.constants[id(node)])
         return outcome if isinstance(outcome, bool) else None
 
+    def warn_constant(self, tree: Node) -> None:
+        """Say when a check looks at nothing of the order."""
+        if id(tree) in self.constants and not any(item.refuses for item in self.findings):
+            self.say("constant_formula", tree)
+
     def check_kind(self, tree: Node, kind: Kind) -> None:
         allowed = _ALLOWED[kind]
         for branch in _branches(tree):
@@ -734,6 +821,11 @@ def _rows_of(node: Node | None) -> Field | None:
         return None
     rows = node.field if isinstance(node, FieldUse) else node.column
     return rows if rows.type is ValueType.ROWS and rows.columns else None
+
+
+def is_unlike(text: str, near: str) -> bool:
+    """Tell whether the nearest name is too far off to be what was meant."""
+    return difflib.SequenceMatcher(None, text.lower(), near.lower()).ratio() < _CLOSE
 
 
 def _literal(node: Node) -> Value:

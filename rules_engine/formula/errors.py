@@ -86,12 +86,17 @@ _SYNTAX: Final = {
     "missing_operator": gettext_noop(
         "第 %(line)d 行第 %(column)d 列：“%(before)s”和“%(after)s”之间缺少运算符%(hint)s"
     ),
+    "infix_logic": gettext_noop("第 %(line)d 行第 %(column)d 列：“%(word)s”不是运算符%(hint)s"),
     "stray_comma": gettext_noop("第 %(line)d 行第 %(column)d 列：逗号只能用来分隔函数的参数"),
     "call_of_value": gettext_noop("第 %(line)d 行第 %(column)d 列：只有函数名后面可以直接跟括号"),
 }
 
 _NAMES: Final = {
     "unknown_name": gettext_noop("没有字段「%(name)s」%(hint)s"),
+    "missing_quotes": gettext_noop("没有字段「%(name)s」；如果是文本，要写在双引号里"),
+    "cell_reference": gettext_noop(
+        "这里没有单元格 %(name)s：公式对每张订单计算一次，请改用字段名，例如 支付金额"
+    ),
     "deleted_field": gettext_noop("字段 %(id)s 已被删除，请换一个字段"),
     "mixed_width_name": gettext_noop("字段名「%(name)s」里有全角字母或数字，请改成「%(folded)s」"),
     "function_as_value": gettext_noop("「%(name)s」是函数，后面要写括号和参数"),
@@ -155,6 +160,7 @@ _WARNINGS: Final = {
     ),
     "result_as_value": gettext_noop("检查结果不能参与计算，会得出 #VALUE!"),
     "always_error": gettext_noop("这一部分总是得出 %(error)s（%(reason)s）"),
+    "constant_formula": gettext_noop("这个公式没有用到订单的任何字段，每张订单都得出同样的结果"),
     "constant_condition": gettext_noop("条件永远是%(outcome)s，不随订单变化"),
     "unreachable_branch": gettext_noop("这一部分永远不会用到"),
 }

@@ -42,6 +42,13 @@ def _text_of(node: Node) -> str | None:
     return None
 
 
+def _quote(part: Node, known: Sequence[str]) -> Fix | None:
+    """Put quotes around a known word that was written without."""
+    if not isinstance(part, Name) or part.text not in known:
+        return None
+    return Fix(part.start, part.end, write_text(part.text), "补上双引号")
+
+
 def _listed(names: Sequence[str]) -> str:
     shown = "、".join(f"「{name}」" for name in names[:_MAX_LISTED])
     return f"{shown} 等" if len(names) > _MAX_LISTED else shown
@@ -86,7 +93,8 @@ def resolve_table(node: Call, names: Names, visit: Visit, usage: str) -> Resolve
 def _no_table(node: Call, written: str | None, names: Names, usage: str) -> Finding:
     where = node.args[0] if node.args else node
     if written is None:
-        return find("table_not_literal", start=where.start, end=where.end, usage=usage)
+        fix = _quote(where, [table.name for table in names.tables])
+        return find("table_not_literal", start=where.start, end=where.end, fix=fix, usage=usage)
     if written.startswith("table:"):
         return find("table_gone", start=where.start, end=where.end, id=written)
     near = nearest_name(written, [table.name for table in names.tables])
@@ -110,6 +118,7 @@ def _no_column(place: Node, written: str | None, table: Table) -> Finding:
             "column_not_literal",
             start=place.start,
             end=place.end,
+            fix=_quote(place, labels),
             table=table.name,
             columns=_listed(labels),
         )
@@ -156,8 +165,14 @@ def resolve_term(
     written = _text_of(part)
     what = "或".join(TERM_KINDS.get(kind, kind) for kind in kinds)
     if written is None:
+        fix = _quote(part, [term.label for term in names.terms if term.kind in kinds])
         return None, find(
-            "term_not_literal", start=part.start, end=part.end, function=function, what=what
+            "term_not_literal",
+            start=part.start,
+            end=part.end,
+            fix=fix,
+            function=function,
+            what=what,
         )
     term: Term | None = names.find_term(written, kinds)
     if term is not None:

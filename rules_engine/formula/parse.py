@@ -34,9 +34,20 @@ _DOUBLED_HINTS: Final = {
     ("=", ">"): "，大于等于写成 >=",
     ("=", "<"): "，小于等于写成 <=",
 }
+_SPLIT_OPERATORS: Final = {
+    ("*", "*"): "^",
+    ("=", ">"): ">=",
+    ("=", "<"): "<=",
+    (">", "="): ">=",
+    ("<", "="): "<=",
+    ("<", ">"): "<>",
+}
+_JOINING: Final = {
+    **dict.fromkeys(("&&", "and", "并且", "且", "而且"), "且"),
+    **dict.fromkeys(("||", "|", "or", "或者", "或"), "或"),
+}
 _WORD_HINTS: Final = {
-    **dict.fromkeys(("and", "并且", "且", "而且"), "，“并且”写成 且(条件1, 条件2)"),
-    **dict.fromkeys(("or", "或者", "或"), "，“或者”写成 或(条件1, 条件2)"),
+    "%": "，求余写成 求余(被除数, 除数)",
     **dict.fromkeys(("not", "非"), "，“不成立”写成 非(条件)"),
     **dict.fromkeys(("if", "如果", "那么", "否则", "else"), "，写成 如果(条件, 成立时, 不成立时)"),
     **dict.fromkeys(("in", "属于"), "，写成 属于(值, 选项1, 选项2)"),
@@ -213,7 +224,8 @@ class _Parser:
         if token.kind == "op" and token.value == ")":
             self.index += 1
         elif token.kind == "end":
-            fix = Fix(token.start, token.end, ")", "在末尾补上 )")
+            missing = self.count_open_brackets()
+            fix = Fix(token.start, token.end, ")" * missing, f"在末尾补上 {')' * missing}")
             raise _Stop(self.find("unclosed_bracket", opening, fix=fix))
         else:
             raise _Stop(self.explain_rest(token))
@@ -251,12 +263,19 @@ class _Parser:
         fix = None
         if (before.value, token.value) == ("=", "="):
             fix = Fix(token.start, token.end, "", "去掉一个 =")
-        elif token.kind == "op" and token.value == "*" and before.value == "*":
-            fix = Fix(before.start, token.end, "^", "换成 ^")
+        elif token.kind == "op" and (before.value, token.value) in _SPLIT_OPERATORS:
+            whole = _SPLIT_OPERATORS[before.value, token.value]
+            fix = Fix(before.start, token.end, whole, f"换成 {whole}")
+        elif token.kind == "end" and before.kind == "op" and before.value not in ("(", ","):
+            fix = Fix(before.start, before.end, "", f"删除 {self.typed(before)}")
         return self.find("missing_operand", token, fix=fix, before=self.typed(before), hint=hint)
 
     def missing_argument(self, name: Token, token: Token, number: int) -> Finding:
-        return self.find("missing_argument", token, function=name.value, number=number)
+        before = self.tokens[self.index - 1]
+        fix = Fix(token.start, token.start, "0", "补上 0，与 Excel 相同")
+        if token.value == ")":
+            fix = Fix(before.start, before.end, "", "删除多余的逗号")
+        return self.find("missing_argument", token, fix=fix, function=name.value, number=number)
 
     def explain_rest(self, token: Token) -> Finding:
         before = self.tokens[self.index - 1]
@@ -266,6 +285,8 @@ class _Parser:
             return self.find("stray_comma", token)
         if token.value == "(" and token.kind == "op":
             return self.find("call_of_value", token)
+        if _joining(self.tokens, self.index):
+            return self.explain_joined(token)
         words = (token.value.lower(), before.value.lower())
         hint = next((_WORD_HINTS[word] for word in words if word in _WORD_HINTS), "")
         return self.find(
@@ -275,6 +296,76 @@ class _Parser:
             after=self.typed(token),
             hint=hint,
         )
+
+    def explain_joined(self, token: Token) -> Finding:
+        """a && b, a 并且 b: the whole condition can be written as a call."""
+        word = "并且" if _joining(self.tokens, self.index) == "且" else "或者"
+        return self.find(
+            "infix_logic",
+            token,
+            fix=self.join_as_calls(),
+            word=self.typed(token),
+            hint=f"，“{word}”写成 {'且' if word == '并且' else '或'}(条件1, 条件2)",
+        )
+
+    def join_as_calls(self) -> Fix | None:
+        """Write the conditions around the place as 且(…) and 或(…); && binds tighter than ||."""
+        first, last = self.find_segment()
+        alternatives: list[list[list[Token]]] = [[[]]]
+        for index in range(first, last):
+            joining = _joining(self.tokens, index)
+            if joining == "或":
+                alternatives.append([[]])
+            elif joining == "且":
+                alternatives[-1].append([])
+            else:
+                alternatives[-1][-1].append(self.tokens[index])
+        written = []
+        for conditions in alternatives:
+            if not all(conditions):
+                return None
+            parts = [self.text[part[0].start : part[-1].end] for part in conditions]
+            written.append(parts[0] if len(parts) == 1 else f"且({', '.join(parts)})")
+        joined = written[0] if len(written) == 1 else f"或({', '.join(written)})"
+        return Fix(
+            self.tokens[first].start, self.tokens[last - 1].end, joined, f"改成 {joined[:40]}"
+        )
+
+    def find_segment(self) -> tuple[int, int]:
+        """The tokens around the place up to the bracket or comma that encloses them."""
+        first = last = self.index
+        depth = 0
+        while first > 0:
+            value = self.tokens[first - 1].value if self.tokens[first - 1].kind == "op" else ""
+            if depth == 0 and (value in ("(", ",") or (value == "=" and first == 1)):
+                break
+            depth += (value == ")") - (value == "(")
+            first -= 1
+        depth = 0
+        while self.tokens[last].kind != "end":
+            value = self.tokens[last].value if self.tokens[last].kind == "op" else ""
+            if depth == 0 and value in (")", ","):
+                break
+            depth += (value == "(") - (value == ")")
+            last += 1
+        return first, last
+
+    def count_open_brackets(self) -> int:
+        """How many ( have no ) yet."""
+        depth = 0
+        for token in self.tokens:
+            if token.kind == "op":
+                depth = max(0, depth + (token.value == "(") - (token.value == ")"))
+        return max(1, depth)
+
+
+def _joining(tokens: list[Token], index: int) -> str:
+    """Tell whether a token stands between two conditions: 且, 或 or nothing."""
+    token = tokens[index]
+    joined = _JOINING.get(token.value.lower(), "") if token.kind in ("op", "name") else ""
+    before = tokens[index - 1] if index else token
+    follows_operand = before.kind != "op" or before.value in (")", "%")
+    return joined if index and follows_operand else ""
 
 
 def fold_function_name(typed: str) -> str:

@@ -41,7 +41,7 @@ _TOKEN: Final = re.compile(
     |(?P<name>[{_LETTER}][{_LETTER}0-9]*)
     |(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
     |(?P<comment>/\*.*?(?:\*/|\Z))
-    |(?P<op><=|>=|<>|[-+*/^&=<>%(),≥≤≠×÷−≧≦])
+    |(?P<op><=|>=|<>|&&|\|\|?|[-+*/^&=<>%(),≥≤≠×÷−≧≦])
     |(?P<text>")
     |(?P<curly>[“”])
     |(?P<label>\[[^\[\]\r\n]*\]?)
@@ -50,6 +50,8 @@ _TOKEN: Final = re.compile(
 )
 _TEXT_END: Final = re.compile(r'[^"]*(?:""[^"]*)*"')
 _CURLY_END: Final = re.compile(r"[^“”]*(?:””[^“”]*)*[“”]")
+_LABEL_END: Final = re.compile(rf"[{_LETTER}0-9]*")  # what a label that is not closed likely is
+_SINGLE_QUOTED: Final = re.compile(r"'([^'\r\n]*)'|[‘’]([^‘’\r\n]*)[‘’]|`([^`\r\n]*)`")
 _BARE_NAME: Final = re.compile(rf"[A-Za-z_{_HAN}][A-Za-z_{_HAN}0-9]*")
 
 # Control, soft hyphen, joiners, zero width, bidi, line and paragraph separators, odd spaces,
@@ -68,7 +70,6 @@ _HINTS: Final = {
     ";": "，参数之间用逗号",
     "!": "，不等于写成 <>",
     "！": "，不等于写成 <>",
-    "|": "，“或者”写成 或(条件1, 条件2)",
     "{": "，多个值请用 属于(值, 选项1, 选项2)",
     ":": "，这里没有单元格区域，请用字段名",
     "。": "，公式里不写句号",
@@ -118,13 +119,11 @@ def read_tokens(text: str) -> tuple[list[Token], list[Finding]]:
     folded = text.translate(FOLDED)
     position, length = 0, len(text)
     match_token = _TOKEN.match
-    while position < length:
+    while position < length and len(findings) < MAX_FINDINGS:
         match = match_token(folded, position)
         if match is None:
             findings.append(_unknown_character(text, folded, position))
-            if len(findings) >= MAX_FINDINGS:
-                break
-            position += 1
+            position = findings[-1].end
             continue
         kind, end = match.lastgroup, match.end()
         if kind == "op":
@@ -139,8 +138,15 @@ def read_tokens(text: str) -> tuple[list[Token], list[Finding]]:
         elif kind == "label":
             _read_label(text, folded, position, end, tokens, findings)
         elif kind == "comment" and (end - position < 4 or folded[end - 2 : end] != "*/"):
+            close = Fix(end, end, "*/", "补上 */")
             findings.append(
-                find("unclosed_comment", start=position, end=end, **place_of(text, position))
+                find(
+                    "unclosed_comment",
+                    start=position,
+                    end=end,
+                    fix=close,
+                    **place_of(text, position),
+                )
             )
         position = end
     tokens.append(Token("end", "", length, length))
@@ -201,7 +207,11 @@ def _undouble(content: str, folded: str) -> str:
 
 def _unclosed_text(text: str, start: int) -> Finding:
     curly = max(text.rfind("”"), text.rfind("“"))
-    fix = Fix(curly, curly + 1, '"', '换成 "') if curly > start and text[start] in '"＂' else None
+    if curly > start and text[start] in '"＂':
+        fix = Fix(curly, curly + 1, '"', '换成 "')
+    else:
+        closing = '"' if text[start] in '"＂' else "”"
+        fix = Fix(len(text), len(text), closing, f"在末尾补上 {closing}")
     return find("unclosed_text", start=start, end=len(text), fix=fix, **place_of(text, start))
 
 
@@ -209,13 +219,30 @@ def _read_label(
     text: str, folded: str, start: int, end: int, tokens: list[Token], findings: list[Finding]
 ) -> None:
     if folded[end - 1] != "]":
-        findings.append(find("unclosed_label", start=start, end=end, **place_of(text, start)))
+        inner = _LABEL_END.match(folded, start + 1)
+        close = inner.end() if inner is not None else end
+        fix = Fix(close, close, "]", "补上 ]")
+        findings.append(
+            find("unclosed_label", start=start, end=end, fix=fix, **place_of(text, start))
+        )
     else:
         tokens.append(Token("label", text[start + 1 : end - 1].strip(), start, end))
 
 
 def _unknown_character(text: str, folded: str, position: int) -> Finding:
     character = text[position]
+    quoted = _SINGLE_QUOTED.match(text, position)
+    if quoted is not None:
+        content = (quoted[1] or quoted[2] or quoted[3] or "").replace('"', '""')
+        return find(
+            "unknown_character",
+            start=position,
+            end=quoted.end(),
+            fix=Fix(position, quoted.end(), f'"{content}"', "换成双引号"),
+            character=character,
+            hint="，文本要用双引号",
+            **place_of(text, position),
+        )
     replacement = _REPLACEMENTS.get(character) or _REPLACEMENTS.get(folded[position])
     end = (
         position + 2
@@ -228,7 +255,7 @@ def _unknown_character(text: str, folded: str, position: int) -> Finding:
     return find(
         "unknown_character",
         start=position,
-        end=position + 1,
+        end=end,
         fix=fix,
         character=character,
         hint=_HINTS.get(character) or _HINTS.get(folded[position]) or "",

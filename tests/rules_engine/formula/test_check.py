@@ -119,7 +119,7 @@ def test_judgement_wants_yes_or_no_or_a_result(formula: str, found: list[str]) -
 @pytest.mark.parametrize(
     ("formula", "found"),
     [
-        ("10", []),
+        ("10", ["constant_formula"]),
         ("支付金额", []),
         ("如果(是否预售,10,不适用())", []),
         ("IFS(是否预售,5,TRUE,0)", []),
@@ -251,3 +251,100 @@ def test_name_put_back_by_id_does_not_change_what_the_others_mean() -> None:
 
     assert today == "任一({#lines}, 金额>{#m})"
     assert check(today, renamed).stored == "任一({#lines}, {#l.a}>{#m})"
+
+
+# --- several mistakes at once ---------------------------------------------------------------------
+
+
+def test_reading_goes_on_behind_a_mistake_with_a_certain_remedy() -> None:
+    findings = check("如果(支付金鹅==1, 渠道!='天猫', LEN()", NAMES).findings
+
+    assert [(item.code, item.start, item.end) for item in findings] == [
+        ("unclosed_bracket", 2, 3),
+        ("unknown_name", 3, 7),
+        ("missing_operand", 8, 9),
+        ("unknown_character", 14, 16),
+        ("unknown_character", 16, 20),
+        ("too_few_arguments", 22, 27),
+    ]
+
+
+def test_every_remedy_put_in_mends_the_whole_formula() -> None:
+    text = "如果(支付金额==1、渠道!='天猫'，支付金额=>2"
+    for _ in range(10):
+        fixes = [item.fix for item in check(text, NAMES).findings if item.refuses and item.fix]
+        if not fixes:
+            break
+        text = text[: fixes[0].start] + fixes[0].text + text[fixes[0].end :]
+
+    assert text == '如果(支付金额=1,渠道<>"天猫"，支付金额>=2)'
+    assert check(text, NAMES).is_valid
+
+
+def test_places_behind_a_remedy_are_those_of_the_typed_text() -> None:
+    text = "支付金额==1、\n甲+乙"
+
+    lines = [item.text for item in check(text, NAMES).findings]
+
+    assert lines[0].startswith("第 1 行第 6 列")
+    assert any(
+        item.code == "stray_comma" and item.start == 7 for item in check(text, NAMES).findings
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "mended"),
+    [
+        ("支付金额>1 && 是否预售", "且(支付金额>1, 是否预售)"),
+        ("支付金额>1 || 是否预售 || 分数>2", "或(支付金额>1, 是否预售, 分数>2)"),
+        ("支付金额>1 && 是否预售 || 分数>2", "或(且(支付金额>1, 是否预售), 分数>2)"),
+        ("支付金额>1 并且 是否预售", "且(支付金额>1, 是否预售)"),
+        ("支付金额>1 or 是否预售", "或(支付金额>1, 是否预售)"),
+        ("如果(支付金额>1 且 是否预售,1,2)", "如果(且(支付金额>1, 是否预售),1,2)"),
+        ("支付金额>1 and (是否预售)", "且(支付金额>1, (是否预售))"),
+        ("渠道='天猫'", '渠道="天猫"'),
+        ("渠道=‘天猫’", '渠道="天猫"'),
+        ("渠道=`天猫`", '渠道="天猫"'),
+        ("渠道=天猫", '渠道="天猫"'),
+        ("天猫=渠道", '"天猫"=渠道'),
+        ("属于(渠道,天猫)", '属于(渠道,"天猫")'),
+        ("包含(渠道,自提点)", '包含(渠道,"自提点")'),
+        ("支付金额=>1", "支付金额>=1"),
+        ("支付金额=<1", "支付金额<=1"),
+        ("支付金额> =1", "支付金额>=1"),
+        ("支付金额< >1", "支付金额<>1"),
+        ("支付金额>1+", "支付金额>1"),
+        ("如果(是否预售,如果(是否预售,1,2", "如果(是否预售,如果(是否预售,1,2))"),
+        ('渠道="天猫', '渠道="天猫"'),
+        ("[支付金额+1", "[支付金额]+1"),
+        ("1 /* 说明", "1 /* 说明*/"),
+        ("IF(是否预售,,2)", "IF(是否预售,0,2)"),
+        ("IF(是否预售,2,)", "IF(是否预售,2)"),
+        ("若(是否预售,1,2)", "如果(是否预售,1,2)"),
+        ("AVG(分数)", "AVERAGE(分数)"),
+    ],
+)
+def test_one_click_fix_for_habits_of_other_languages(typed: str, mended: str) -> None:
+    assert apply_fix(typed) == mended
+
+
+def test_misspelt_field_is_no_text_without_quotes() -> None:
+    assert codes("渠道=支付金鹅") == ["unknown_name"]
+
+
+@pytest.mark.parametrize("text", ["A1>1", "支付金额+B12", "sum(c3)"])
+def test_cells_are_explained(text: str) -> None:
+    assert codes(text) == ["cell_reference"]
+
+
+def test_remainder_sign_of_other_languages_is_explained() -> None:
+    (finding,) = check("分数 % 2", NAMES).findings
+
+    assert "求余" in finding.text
+
+
+def test_formula_that_looks_at_nothing_is_doubtful() -> None:
+    assert codes("1=1", kind="judgement") == ["constant_formula"]
+    assert codes("10", kind="points") == ["constant_formula"]
+    assert codes("1=1") == []
+    assert codes("现在()>1", kind="judgement") == []
