@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import operators
 from .code_calls import FormulaFrame
-from .code_inline import INLINE
 from .code_parts import EXPECTED, LARGEST, LAST_MOMENT, NUMERIC, WORDS, Mode
 from .code_trees import Writer, reads_text
 from .functions.registry import Cost, Style
@@ -265,6 +264,7 @@ class CompiledPlan:
         steps = ["start_text_work()"] if frame.calls_text else []
         if frame.charges(tree):
             steps.append(f"s = [{MAX_STEPS}]")
+        if steps:
             body = ["try:", f"    {quick}", "except LIMIT_REACHED:", f"    v{place} = LIMIT"]
         else:
             body = [quick]
@@ -304,8 +304,9 @@ class CompiledPlan:
             if frame.calls_text:
                 lines.append("    start_text_work()")
             if frame.charges(tree):
+                lines.append(f"    s = [{MAX_STEPS}]")
+            if frame.calls_text or frame.charges(tree):
                 lines += [
-                    f"    s = [{MAX_STEPS}]",
                     "    try:",
                     f"        return {code}",
                     "    except LIMIT_REACHED:",
@@ -356,6 +357,12 @@ _CHEAP: Final = frozenset(
 LONG_TEXT: Final = 2_000
 
 
+# Functions that spend no more than the texts they are given.
+_LOOKS_ONCE: Final = frozenset(
+    {"CONTAINS", "STARTSWITH", "ENDSWITH", "FIND", "SEARCH", "MATCHES", "TRIM", "UPPER", "LOWER"}
+)
+
+
 def may_reach_text_limit(tree: Node) -> bool:
     """Whether the text work of a formula may reach its limit although no field is long.
 
@@ -386,4 +393,4 @@ def _most_text(node: Invoke) -> int:
             work += LONG_TEXT
         else:
             work += MAX_TEXT
-    return work if node.function.en in INLINE else 4 * work + MAX_TEXT
+    return work if node.function.en in _LOOKS_ONCE else 21 * work + MAX_TEXT

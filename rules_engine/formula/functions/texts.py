@@ -289,6 +289,7 @@ def read_number(value: Value) -> Value:
     text("格式"),
     result=ValueType.TEXT,
     topic=_TOPIC,
+    cost=Cost.TEXT,
     aliases=("格式化",),
     reading="{0}按格式{1}",
     description=gettext_noop("按格式写成文本，例如 0.00、#,##0、0%、yyyy-mm-dd。"),

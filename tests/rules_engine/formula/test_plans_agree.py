@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rules_engine.formula import FUNCTIONS, Checked, ErrorValue, RowPlan, check
+from rules_engine.formula.code_trees import reads_text
 from rules_engine.formula.compiled_plan import CompiledPlan
 from rules_engine.formula.tree import Invoke, walk
 
@@ -167,6 +168,14 @@ def test_limit_is_reached_in_both_plans() -> None:
     rows = {"p.rows": LONG_ROWS}
 
     assert every_plan_gives("求和(包裹,求和(包裹,件数))", rows) is ErrorValue.LIMIT
+
+
+def test_every_function_that_spends_text_work_says_so() -> None:
+    """The compiled plan counts text work only where the declaration has it."""
+    spending = {f.en for f in FUNCTIONS if "spend_text" in f.run.__code__.co_names}
+
+    assert spending >= {"PROPER", "REPT"}
+    assert {f.en for f in FUNCTIONS if f.en in spending and not reads_text(f)} == set()
 
 
 def test_shared_part_costs_each_formula_its_steps() -> None:
