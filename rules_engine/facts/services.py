@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from config.secrets import decrypt, encrypt
 from config.tenancy.bulk import upsert_rows
 from config.tenancy.scope import current_scope
@@ -84,7 +86,7 @@ def load_facts(text: str) -> Values:
     """Facts from `dump_facts`; rows come back as lists."""
     if _ERROR_JSON in text:
         return json.loads(text, object_hook=_from_json)
-    return json.loads(text)
+    return orjson.loads(text)
 
 
 def open_personal(sealed: str) -> Values:
