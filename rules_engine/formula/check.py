@@ -773,8 +773,10 @@ class _Checker:
         return outcome if isinstance(outcome, bool) else None
 
     def warn_constant(self, tree: Node) -> None:
-        """Say when a check looks at nothing of the order."""
-        if id(tree) in self.constants and not any(item.refuses for item in self.findings):
+        """Say when a check looks at nothing of the order; 真, 10 and 通过() are meant so."""
+        is_meant = isinstance(tree, Literal) or (isinstance(tree, Invoke) and not tree.args)
+        is_refused = any(item.refuses for item in self.findings)
+        if id(tree) in self.constants and not is_meant and not is_refused:
             self.say("constant_formula", tree)
 
     def check_kind(self, tree: Node, kind: Kind) -> None:
