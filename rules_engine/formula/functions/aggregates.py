@@ -32,7 +32,7 @@ _TOPIC: Final = gettext_noop("汇总")
 _ROWS_TOPIC: Final = gettext_noop("明细")
 _IGNORED: Final = gettext_noop("空值不参加；字段里的文本和“是/否”也不参加")
 _ROWS_UNKNOWN: Final = gettext_noop("明细未知，或某一行要用的值未知时，结果未知")
-_LINES: Final = {"明细": [{"数量": 2.0, "金额": 10.0}, {"数量": 1.0, "金额": 5.5}]}
+_LINES: Final = {"明细": [{"数量": 2.0, "行金额": 10.0}, {"数量": 1.0, "行金额": 5.5}]}
 _PER_ROW: Final = (rows("明细"), number("表达式"), logical("条件", optional=True))
 
 _PerRow = Callable[[], Value]
@@ -178,8 +178,8 @@ def average_numbers(numbers: Sequence[float]) -> Value:
     description=gettext_noop("求和(数值…)，或 求和(明细, 表达式[, 条件])：对每一行计算后相加。"),
     examples=[
         ("求和(1,2,3)", 6.0),
-        ("求和(明细,金额)", 15.5, _LINES),
-        ("求和(明细,数量*金额,数量>1)", 20.0, _LINES),
+        ("求和(明细,行金额)", 15.5, _LINES),
+        ("求和(明细,数量*行金额,数量>1)", 20.0, _LINES),
         ("SUM(明细,数量)", 0.0, {"明细": ()}),
         ("SUM(a,1)", 1.0, {"a": "5"}),
     ],
@@ -234,7 +234,7 @@ def average_values(values: Sequence[Value], references: Sequence[bool]) -> Value
     description=gettext_noop(
         "最小(数值…)，或 最小(明细, 表达式[, 条件])；没有任何一行时得出空值。"
     ),
-    examples=[("最小(3,1,2)", 1.0), ("最小(明细,金额)", 5.5, _LINES)],
+    examples=[("最小(3,1,2)", 1.0), ("最小(明细,行金额)", 5.5, _LINES)],
 )
 def take_smallest(values: Sequence[Value], references: Sequence[bool]) -> Value:
     """MIN."""
@@ -260,7 +260,7 @@ def take_smallest(values: Sequence[Value], references: Sequence[bool]) -> Value:
     description=gettext_noop(
         "最大(数值…)，或 最大(明细, 表达式[, 条件])；没有任何一行时得出空值。"
     ),
-    examples=[("最大(3,1,2)", 3.0), ("最大(明细,金额)", 10.0, _LINES)],
+    examples=[("最大(3,1,2)", 3.0), ("最大(明细,行金额)", 10.0, _LINES)],
 )
 def take_largest(values: Sequence[Value], references: Sequence[bool]) -> Value:
     """MAX."""

@@ -71,7 +71,7 @@ def _infer_all(kinds: Sequence[Kinds]) -> Kinds:
         "条件成立时取第一个值，不成立时取第二个值；没有写第二个值时得出“否”。"
     ),
     examples=[
-        ('如果(支付金额>0,"已付","未付")', "已付", {"支付金额": 5.0}),
+        ('如果(实付金额>0,"已付","未付")', "已付", {"实付金额": 5.0}),
         ("IF(1/0,1,2)", ErrorValue.DIV0),
         ("IF(FALSE,1/0,3)", 3.0),
     ],
@@ -337,8 +337,8 @@ def negate_condition(condition: bool) -> bool:
     reading="{0}还不知道",
     description=gettext_noop("值还没有从来源系统得到时成立；已知为空不算未知。"),
     examples=[
-        ("是未知(推送时间)", True, {"推送时间": UNKNOWN}),
-        ("是未知(推送时间)", False, {"推送时间": None}),
+        ("是未知(WMS接收时间)", True, {"WMS接收时间": UNKNOWN}),
+        ("是未知(WMS接收时间)", False, {"WMS接收时间": None}),
     ],
 )
 def is_unknown(value: Value) -> bool:

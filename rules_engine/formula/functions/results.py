@@ -22,7 +22,7 @@ _NONE = gettext_noop("没有参数")
     description=gettext_noop("检查通过，得满分。"),
     examples=[
         ("通过()", Result.PASS),
-        ("如果(支付金额>0,通过,不通过)", Result.PASS, {"支付金额": 9.0}),
+        ("如果(实付金额>0,通过,不通过)", Result.PASS, {"实付金额": 9.0}),
     ],
 )
 def passed() -> Result:
@@ -73,7 +73,7 @@ def failed() -> Result:
     description=gettext_noop("数据不足，无法判断。"),
     examples=[
         ("数据不足()", Result.INSUFFICIENT),
-        ("如果(是空(支付时间),数据不足(),TRUE)", Result.INSUFFICIENT, {"支付时间": None}),
+        ("如果(是空(付款时间),数据不足(),TRUE)", Result.INSUFFICIENT, {"付款时间": None}),
     ],
 )
 def insufficient() -> Result:

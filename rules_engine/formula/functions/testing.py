@@ -25,8 +25,8 @@ _BLANK: Final = gettext_noop("空值既不是数字也不是文本")
     reading="{0}为空",
     description=gettext_noop("值已知为空时成立；没有任何一行的明细也算空。"),
     examples=[
-        ("是空(支付时间)", True, {"支付时间": None}),
-        ("ISBLANK(支付时间)", UNKNOWN, {"支付时间": UNKNOWN}),
+        ("是空(付款时间)", True, {"付款时间": None}),
+        ("ISBLANK(付款时间)", UNKNOWN, {"付款时间": UNKNOWN}),
         ('ISBLANK("")', False),
     ],
 )

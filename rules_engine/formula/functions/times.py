@@ -24,7 +24,7 @@ _NO_PARAMETER: Final = gettext_noop("没有参数")
 
 _MINUTE: Final = 60_000
 _HOUR: Final = 3_600_000
-_PAID: Final = {"支付时间": 46_337.0}  # 2026-11-11 00:00
+_PAID: Final = {"付款时间": 46_337.0}  # 2026-11-11 00:00
 
 
 def count_milliseconds(start: Value, end: Value) -> float | ErrorValue:
@@ -104,7 +104,7 @@ def count_minutes_since(now: float, when: Value) -> Value:
     examples=[
         ("距今小时(现在()-2)", 48.0),
         ("距今小时(现在()+0.5)", -12.0),
-        ("距今小时(支付时间)", ErrorValue.NA, {"支付时间": None}),
+        ("距今小时(付款时间)", ErrorValue.NA, {"付款时间": None}),
     ],
 )
 def count_hours_since(now: float, when: Value) -> Value:
@@ -139,7 +139,7 @@ def count_days_since(now: float, when: Value) -> Value:
     blank=_NO_MOMENT,
     reading="{0}到{1}的分钟数",
     description=gettext_noop("从开始到结束的分钟数；结束更早时是负数。"),
-    examples=[("相隔分钟(支付时间,支付时间+1/24)", 60.0, _PAID)],
+    examples=[("相隔分钟(付款时间,付款时间+1/24)", 60.0, _PAID)],
 )
 def count_minutes_between(start: Value, end: Value) -> Value:
     """Minutes from start to end."""
@@ -156,7 +156,7 @@ def count_minutes_between(start: Value, end: Value) -> Value:
     blank=_NO_MOMENT,
     reading="{0}到{1}的小时数",
     description=gettext_noop("从开始到结束的小时数；结束更早时是负数。"),
-    examples=[("相隔小时(支付时间,支付时间+2)", 48.0, _PAID)],
+    examples=[("相隔小时(付款时间,付款时间+2)", 48.0, _PAID)],
 )
 def count_hours_between(start: Value, end: Value) -> Value:
     """Hours from start to end."""
@@ -173,7 +173,7 @@ def count_hours_between(start: Value, end: Value) -> Value:
     blank=_NO_MOMENT,
     reading="{0}到{1}的天数",
     description=gettext_noop("从开始到结束的天数，可以有小数；结束更早时是负数。"),
-    examples=[("相隔天数(支付时间,支付时间+0.25)", 0.25, _PAID)],
+    examples=[("相隔天数(付款时间,付款时间+0.25)", 0.25, _PAID)],
 )
 def count_days_between(start: Value, end: Value) -> Value:
     """Days from start to end."""
@@ -192,9 +192,9 @@ def count_days_between(start: Value, end: Value) -> Value:
     reading="{0}在{1}到{2}之间",
     description=gettext_noop("时间在起止之间（含两端，精确到毫秒）时成立。"),
     examples=[
-        ("时间在区间内(支付时间,支付时间,支付时间+1)", True, _PAID),
-        ("时间在区间内(支付时间,支付时间+1,支付时间+2)", False, _PAID),
-        ("时间在区间内(支付时间,DATE(2026,11,1),DATE(2026,12,1))", False, {"支付时间": None}),
+        ("时间在区间内(付款时间,付款时间,付款时间+1)", True, _PAID),
+        ("时间在区间内(付款时间,付款时间+1,付款时间+2)", False, _PAID),
+        ("时间在区间内(付款时间,DATE(2026,11,1),DATE(2026,12,1))", False, {"付款时间": None}),
     ],
 )
 def is_between(when: Value, start: Value, end: Value) -> Value:
@@ -234,8 +234,8 @@ def _moments(values: Sequence[Value]) -> Value | list[float]:
     reading="{*}中最早的",
     description=gettext_noop("几个时间里最早的一个。"),
     examples=[
-        ("最早(支付时间+1,支付时间)", 46_337.0, _PAID),
-        ("EARLIEST(支付时间,DATE(2026,1,1))", 46_023.0, {"支付时间": None}),
+        ("最早(付款时间+1,付款时间)", 46_337.0, _PAID),
+        ("EARLIEST(付款时间,DATE(2026,1,1))", 46_023.0, {"付款时间": None}),
     ],
 )
 def take_earliest(values: Sequence[Value], references: Sequence[bool]) -> Value:
@@ -257,7 +257,7 @@ def take_earliest(values: Sequence[Value], references: Sequence[bool]) -> Value:
     blank=gettext_noop("空值不参加；全部为空时得出空值"),
     reading="{*}中最晚的",
     description=gettext_noop("几个时间里最晚的一个。"),
-    examples=[("最晚(支付时间+1,支付时间)", 46_338.0, _PAID)],
+    examples=[("最晚(付款时间+1,付款时间)", 46_338.0, _PAID)],
 )
 def take_latest(values: Sequence[Value], references: Sequence[bool]) -> Value:
     """The latest of date-times, ignoring blanks."""

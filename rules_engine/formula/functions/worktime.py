@@ -214,7 +214,7 @@ def count_work_minutes(rows: Value, start: Value, end: Value, *hours: float) -> 
     description=gettext_noop("从这个时间到现在有多少小时在工作时间里；时间在将来时是负数。"),
     examples=[
         ("距今工作小时(现在())", 0.0),
-        ("WORKHOURSSINCE(支付时间)", ErrorValue.NA, {"支付时间": None}),
+        ("WORKHOURSSINCE(付款时间)", ErrorValue.NA, {"付款时间": None}),
     ],
 )
 def count_work_hours_since(now: float, rows: Value, when: Value, *hours: float) -> Value:
