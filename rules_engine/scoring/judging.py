@@ -34,6 +34,7 @@ _OUTCOME = {
     Result.INSUFFICIENT: Outcome.INSUFFICIENT,
     Result.NOT_APPLICABLE: Outcome.NOT_APPLICABLE,
 }
+_MAX_TOTALS = 4096  # kept per pass
 _PASSED, _FAILED = Verdict(Outcome.PASS), Verdict(Outcome.FAIL)
 _SOURCE_OF = {fact.id: fact.source for fact in (*FACTS, *HIDDEN)}
 CAUSE_INSUFFICIENT = "数据不足"
@@ -85,6 +86,8 @@ class Judge:
         self.weights = weights_of(rules.dimensions)
         self.lines = Lines(rules.yellow, rules.orange, rules.red)
         self.sources = dict(_SOURCE_OF)
+        self._settled: dict[int | None, tuple[Judged | None, ...]] = {}  # by source
+        self._totals: dict[tuple[Verdict, ...], Total] = {}
         self.trips: list[str] = []  # keys of dimensions that ran into a limit; the pass empties it
 
     def judge(self, values: Mapping[str, Value], source_id: int | None) -> Judgement:
@@ -134,22 +137,30 @@ class Judge:
         self, values: Mapping[str, Value], source_id: int | None, found: Mapping[str, Value]
     ) -> Judgement:
         """found: dimension key -> value known already; the others are evaluated here."""
-        judged = tuple(self._judge_one(d, values, source_id, found) for d in self.rules.dimensions)
-        return Judgement(judged, add_up(self.weights, [j.verdict for j in judged], self.lines))
+        settled = self._settled.get(source_id)
+        if settled is None:
+            settled = self._settled[source_id] = tuple(
+                self._settle(d, source_id) for d in self.rules.dimensions
+            )
+        judged = tuple(
+            [
+                self._judge_one(d, values, source_id, found) if known is None else known
+                for d, known in zip(self.rules.dimensions, settled, strict=True)
+            ]
+        )
+        return Judgement(judged, self._add_up(tuple([j.verdict for j in judged])))
 
-    def judge_one(
-        self, dimension: Dimension, values: Mapping[str, Value], source_id: int | None
-    ) -> Judged:
-        """One dimension of one order by the row plan."""
-        return self._judge_one(dimension, values, source_id, {})
+    def _add_up(self, verdicts: tuple[Verdict, ...]) -> Total:
+        """The total; orders whose dimensions all said the same share it."""
+        total = self._totals.get(verdicts)
+        if total is None:
+            if len(self._totals) >= _MAX_TOTALS:
+                self._totals.clear()
+            total = self._totals[verdicts] = add_up(self.weights, verdicts, self.lines)
+        return total
 
-    def _judge_one(
-        self,
-        dimension: Dimension,
-        values: Mapping[str, Value],
-        source_id: int | None,
-        found: Mapping[str, Value],
-    ) -> Judged:
+    def _settle(self, dimension: Dimension, source_id: int | None) -> Judged | None:
+        """What is said of a dimension whatever the order, None when its formula has to run."""
         if dimension.suspended:
             return Judged(Verdict(Outcome.INSUFFICIENT, is_suspended=True), dimension.suspended)
         for kind in dimension.sources:
@@ -159,11 +170,28 @@ class Judge:
             return Judged(
                 Verdict(Outcome.INSUFFICIENT), f"公式已不能使用：{dimension.broken}"[:300]
             )
-        value = (
-            found[dimension.key]
-            if dimension.key in found
-            else dimension.plan.evaluate(values, self.now)
-        )
+        return None
+
+    def judge_one(
+        self, dimension: Dimension, values: Mapping[str, Value], source_id: int | None
+    ) -> Judged:
+        """One dimension of one order by the row plan."""
+        settled = self._settle(dimension, source_id)
+        return self._judge_one(dimension, values, source_id, {}) if settled is None else settled
+
+    def _judge_one(
+        self,
+        dimension: Dimension,
+        values: Mapping[str, Value],
+        source_id: int | None,
+        found: Mapping[str, Value],
+    ) -> Judged:
+        if dimension.key in found:
+            value = found[dimension.key]
+        elif dimension.plan is not None:
+            value = dimension.plan.evaluate(values, self.now)
+        else:
+            raise AssertionError("a dimension without a plan is settled before")
         if value is True or value is Result.PASS:
             return _PLAIN_PASS
         if value is False or value is Result.FAIL:
