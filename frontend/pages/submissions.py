@@ -71,8 +71,10 @@ def _describe_canvas(version: Version, published: Version | None) -> str:
 
 
 def _describe_table(version: Version, published: Version | None) -> str:
-    name = version.content.get("name") or version.document.name
-    return f"「{name}」{describe_table(version, published)}"
+    said = describe_table(version, published)
+    if published is None:
+        return said  # names the new table itself
+    return f"「{published.content['name']}」{said}"
 
 
 def _join(names: Sequence[str]) -> str:
@@ -117,10 +119,16 @@ def list_submissions(versions: Sequence[Version], user: Any) -> list[Submission]
     ]
 
 
+def _name(kind: ReviewedKind, version: Version) -> str:
+    """The kind in words; of lookup tables there are many, so theirs are named."""
+    is_one_of_many = version.document.kind == TABLE_KIND
+    return f"{kind.label}「{version.document.name}」" if is_one_of_many else str(kind.label)
+
+
 def list_recent(reviews: Iterable[Review]) -> list[tuple[Review, str, str]]:
     """(review, kind, address) of what was said last."""
     return [
-        (review, str(kind.label), kind.address(review.version))
+        (review, _name(kind, review.version), kind.address(review.version))
         for review in reviews
         if (kind := KINDS.get(review.version.document.kind)) is not None
     ]

@@ -40,7 +40,7 @@ from workflows.patrol.services import wake_scoring
 MAX_UPLOAD = 8 << 20
 ROWS_SHOWN, NEW_ROWS = 50, 3
 MAX_INPUTS = 700  # Django refuses a form with more than 1,000 fields
-PROBLEMS_SHOWN = 20
+PROBLEMS_SHOWN, PREVIEWED = 20, 8
 _OPEN = (State.DRAFT, State.SUBMITTED, State.CHANGES_REQUESTED, State.APPROVED)
 _EDITABLE = (State.DRAFT, State.CHANGES_REQUESTED)
 _GUESSES = ("number", "date", "datetime")  # a file's column is the first of these that fits
@@ -607,7 +607,7 @@ def _describe_upload(content: Mapping[str, Any], upload: Mapping[str, Any]) -> d
     outcomes = {}
     for mode in ("replace", "merge"):
         made = {**content, "rows": _applied(content, upload, mode)}
-        outcomes[mode] = compare_tables(content, made)
+        outcomes[mode] = compare_tables(content, made, listed=PREVIEWED)
     checked = {**content, "rows": upload["rows"]}
     problems = [p for p in tables.check_table(checked)[1] if p.row]
     return {

@@ -60,8 +60,13 @@ class TableChanges:
         return "，".join(parts) or gettext_noop("没有改动")
 
 
-def compare_tables(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> TableChanges:
-    """Differences between two contents; drafts may hold cells that are not clean yet."""
+def compare_tables(
+    old: Mapping[str, Any] | None, new: Mapping[str, Any], *, listed: int = MAX_LISTED
+) -> TableChanges:
+    """Differences between two contents; drafts may hold cells that are not clean yet.
+
+    listed: how many of the rows that differ are listed; all are counted.
+    """
     found = TableChanges()
     before, after = _columns(old), _columns(new)
     if old is None:
@@ -73,7 +78,7 @@ def compare_tables(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Tab
                 % {"old": old.get("name"), "new": new.get("name")}
             )
         found.sentences += _compare_columns(before, after)
-    _compare_rows(old, new, found)
+    _compare_rows(old, new, found, listed)
     return found
 
 
@@ -133,7 +138,7 @@ def _keyed(content: Mapping[str, Any] | None) -> dict[tuple[str, ...], dict[str,
 
 
 def _compare_rows(
-    old: Mapping[str, Any] | None, new: Mapping[str, Any], found: TableChanges
+    old: Mapping[str, Any] | None, new: Mapping[str, Any], found: TableChanges, listed: int
 ) -> None:
     before, after = _keyed(old), _keyed(new)
     columns = _columns(new)
@@ -141,7 +146,7 @@ def _compare_rows(
     labels = {key: str(c["label"]) for key, c in columns.items() if not c["is_key"]}
 
     def note(kind: str, shown: str, cells: list[tuple[str, str, str]]) -> None:
-        if len(found.rows) < MAX_LISTED:
+        if len(found.rows) < listed:
             found.rows.append(RowChange(kind, shown, tuple(cells)))
 
     for key, row in after.items():

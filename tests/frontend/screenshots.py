@@ -41,6 +41,9 @@ PAGES: dict[str, tuple[str, str]] = {
     "files": ("/files/", ""),
     "checks": ("/checks/", ""),
     "reviews": ("/reviews/", ""),
+    "tables": ("/tables/", ""),
+    "table": ("/tables/freight/", ""),
+    "table-holidays": ("/tables/holidays/?q=国庆", ""),
     "canvas": ("/canvas/", ""),
     "holds": ("/holds/", ""),
     "robots": ("/robots/", ""),
@@ -61,7 +64,17 @@ PAGES: dict[str, tuple[str, str]] = {
     "missing": ("/orders/not-an-order/", ""),
 }
 # Pages of things the seeding makes: their addresses come from it.
-SEEDED = ("check-edit", "check-submitted", "review", "file-mapping", "file-import", "alert-group")
+SEEDED = (
+    "check-edit",
+    "check-submitted",
+    "review",
+    "file-mapping",
+    "file-import",
+    "alert-group",
+    "table-draft",
+    "table-file",
+    "table-review",
+)
 EXPECTED = {"missing": 404}
 ROLE_PAGES = {
     "admin": "division_admin",
@@ -69,6 +82,7 @@ ROLE_PAGES = {
     "rollup": "headquarters",
     "review": "reviewer",
     "reviews": "reviewer",
+    "table-review": "reviewer",
     "addresses": "tech_support",
     "api": "division_admin",
     "robot-new": "tech_support",
@@ -96,6 +110,7 @@ def seed() -> None:
     world = make_world()
     make_day(world.production, now=now, size=400)
     addresses = {**seed_files(world, now), **seed_rules(world, now), **seed_alert(world, now)}
+    addresses |= seed_tables(world, now)
     with for_environment(world.production):
         take_snapshot(timezone.now())
     Path(os.environ["HEDAO_DATA"], "pages.json").write_text(json.dumps(addresses))
@@ -158,6 +173,50 @@ def seed_rules(world: Any, now: datetime) -> dict[str, str]:
             "check-submitted": f"/checks/{waiting.public_id}/",
             "review": f"/reviews/{waiting.public_id}/",
         }
+
+
+def seed_tables(world: Any, now: datetime) -> dict[str, str]:
+    """A table in force, a draft with a bad cell, one with a file to look at, one that waits."""
+    from config.releases.services import create_draft, get_published, submit_version
+    from config.tenancy.scope import for_environment
+    from rules_engine.facts.tables import SHIPPED
+    from tests.factories import publish_document, publish_table
+
+    provinces = (
+        "浙江 江苏 上海 安徽 福建 江西 山东 河南 湖北 湖南 广东 广西 四川 重庆 贵州 云南 新疆 西藏"
+    )
+    rows = [[f"{name}", str(6 + n), str(2 + n // 6)] for n, name in enumerate(provinces.split())]
+    author = world.users["supervisor"]
+    with for_environment(world.production):
+        publish_table(world, now=now, rows=rows)
+        publish_document(
+            SHIPPED["promotions"], world, kind="lookup_table", key="promotions", now=now
+        )
+        published = get_published("lookup_table", "freight")
+        assert published is not None
+
+        def draft(**changes: Any) -> Any:
+            content = {**published.content, **changes}
+            return create_draft(
+                published.document, content=content, author=author, based_on=published
+            )
+
+        bad = draft(rows=[*rows[:6], ["浙江", "六块", ""], ["", "8", "3"]])
+        file = draft(
+            upload={
+                "name": "运费 2026.xlsx",
+                "lines": [2, 3, 4],
+                "missing": [],
+                "ignored": ["备注"],
+                "rows": [["浙江", "6.5", "2"], ["西藏", "25", "9"], ["台湾", "40", "12"]],
+            }
+        )
+        waiting = draft(
+            name="快递运费表", rows=[*[[*row[:1], "8", row[2]] for row in rows[:3]], *rows[3:-1]]
+        )
+        submit_version(waiting, actor=author, note="快递公司 12 月起调价", now=now)
+    found = {"table-draft": bad, "table-file": file, "table-review": waiting}
+    return {name: f"/tables/versions/{version.public_id}/" for name, version in found.items()}
 
 
 def seed_alert(world: Any, now: datetime) -> dict[str, str]:
