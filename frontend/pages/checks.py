@@ -508,6 +508,9 @@ def _edit_context(request: Any, version: Version, key: str) -> dict[str, Any]:
         .order_by("-at")[:3],
         "reviewers": "、".join(names[:5]) or _("别的审核者"),
         "note": version.note,
+        "now": timezone.now(),
+        "can_review": REVIEW_RULES in request.rights,
+        "suspensions": [row for row in list_suspensions() if row.dimension_key == key],
     }
 
 

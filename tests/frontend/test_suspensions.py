@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from config.audit.models import AuditEntry
+from config.releases.models import State, Version
 from config.tenancy.scope import for_environment
 from rules_engine.scoring.models import FormulaSuspension
 from tests.factories import NOW, World, make_sources
@@ -111,3 +112,21 @@ def test_suspension_of_another_division_is_not_there(
     assert answer.status_code == 404
     with for_environment(world.other):
         assert FormulaSuspension.objects.get().lifted_at is None
+
+
+def test_the_page_of_a_suspended_check_says_so_and_that_of_another_does_not(
+    client: Client, world: World, suspension: FormulaSuspension
+) -> None:
+    sign_in(client, world, "reviewer")
+    key = suspension.dimension_key
+    client.post(f"/checks/change/{key}/")
+    with for_environment(world.production):
+        draft = Version.objects.get(state=State.DRAFT)
+    address = f"/checks/{draft.public_id}/check/{key}/"
+
+    page = client.get(address).content.decode()
+    assert page.count('data-testid="suspension"') == 1
+    assert f'value="{address}"' in page  # lifting comes back here
+
+    new = client.post("/checks/new/", {"template": ""})["Location"]
+    assert 'data-testid="suspension"' not in client.get(new).content.decode()
