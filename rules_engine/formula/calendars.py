@@ -13,16 +13,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeGuard
 
-from .values import MAX_SERIAL, MS_PER_DAY, Value
+from .values import MAX_SERIAL, MS_PER_DAY, Value, clean
 
 HOLIDAYS: Final = "calendar.holidays"
 PROMOTIONS: Final = "calendar.promotions"
 _LAST_DAY: Final = int(MAX_SERIAL)
 
 
-def _rows(value: Value) -> Iterator[Mapping[str, Value]]:
+def _rows(value: Value, *columns: str) -> Iterator[tuple[Value, ...]]:
+    """Yield the wanted columns of every row."""
     if isinstance(value, tuple):
-        yield from (row for row in value if isinstance(row, Mapping))
+        for row in value:
+            if isinstance(row, Mapping):
+                yield tuple(clean(row.get(column)) for column in columns)
 
 
 # --- working days ---------------------------------------------------------------------------------
@@ -83,9 +86,9 @@ def read_work_days(rows: Value) -> WorkDays:
     """Make the working days of a holiday calendar; a row without a day is passed over."""
     return _work_days(
         tuple(
-            (math.floor(day), row.get(f"{HOLIDAYS}.is_workday") is True)
-            for row in _rows(rows)
-            if isinstance(day := row.get(f"{HOLIDAYS}.day"), float) and 0 < day < MAX_SERIAL
+            (math.floor(day), is_worked is True)
+            for day, is_worked in _rows(rows, f"{HOLIDAYS}.day", f"{HOLIDAYS}.is_workday")
+            if isinstance(day, float) and 0 < day < MAX_SERIAL
         )
     )
 
@@ -136,10 +139,9 @@ class Promotion:
 def list_promotions(rows: Value) -> list[Promotion]:
     """Read a promotion calendar in the order of its rows; a row without both ends is passed over."""
     found = []
-    for row in _rows(rows):
-        starts, ends = row.get(f"{PROMOTIONS}.starts_at"), row.get(f"{PROMOTIONS}.ends_at")
+    columns = (f"{PROMOTIONS}.{column}" for column in ("name", "starts_at", "ends_at"))
+    for name, starts, ends in _rows(rows, *columns):
         if _is_moment(starts) and _is_moment(ends) and starts < ends:
-            name = row.get(f"{PROMOTIONS}.name")
             written = name if isinstance(name, str) else ""
             found.append(Promotion(written, to_milliseconds(starts), to_milliseconds(ends)))
     return found

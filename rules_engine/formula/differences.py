@@ -88,4 +88,50 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
         gettext_noop("字段可用中文名，任意名称写在 [ ] 里；全角标点和数字照认"),
         gettext_noop("按中文输入法的习惯书写"),
     ),
+    Difference(
+        gettext_noop("空的结果"),
+        gettext_noop("公式取到空单元格时显示 0"),
+        gettext_noop("取到空值时得出空值"),
+        gettext_noop("0 元和没有金额是两回事，是空() 要能分辨"),
+    ),
+    Difference(
+        gettext_noop("工作日和工作时间"),
+        gettext_noop("NETWORKDAYS 和 WORKDAY 只认星期一到星期五，节假日要自己列出来"),
+        gettext_noop(
+            "这两个函数照旧；另有 上班天数、工作小时 等，按「节假日」表认得节假日和调休上班"
+        ),
+        gettext_noop("国庆前的订单不该算成超时七天"),
+    ),
+    Difference(
+        gettext_noop("大促期间的时长"),
+        gettext_noop("没有这些函数"),
+        gettext_noop("是大促、按大促、非大促小时 等，按「大促日历」表"),
+        gettext_noop("大促期间时限不同，规则不用每次大促都改"),
+    ),
+    Difference(
+        gettext_noop("地址和电话"),
+        gettext_noop("没有这些函数"),
+        gettext_noop(
+            "地址完整、手机号有效 等认得直辖市、不设区县的城市和平台遮挡的号码，看不出来时得出未知"
+        ),
+        gettext_noop("平台遮挡的内容不该算作缺失或错误"),
+    ),
+    Difference(
+        gettext_noop("查表"),
+        gettext_noop("VLOOKUP 在单元格区域里查第一列"),
+        gettext_noop("查表(表名, 键…, 列, 默认值) 在业务维护的表里按一个或几个键查，总是精确查找"),
+        gettext_noop("没有单元格区域；找不到时要有明确的默认值"),
+    ),
+    Difference(
+        gettext_noop("单元格和数组"),
+        gettext_noop("可以写 A1、B2:B10、{1,2,3}"),
+        gettext_noop("不接受；用字段名、明细函数和 属于(值, 选项…)"),
+        gettext_noop("公式对每张订单计算，不在表格里"),
+    ),
+    Difference(
+        gettext_noop("文本格式里的分数"),
+        gettext_noop('TEXT(0.5,"# ?/?") 得出 1/2'),
+        gettext_noop("得出 #VALUE!"),
+        gettext_noop("订单里用不到分数"),
+    ),
 )

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from rules_engine.formula import UNKNOWN, ErrorValue, Result, check
+from rules_engine.formula.differences import DIFFERENCES
 
 from .facts import NOW, is_same, read_facts
 from .plans import Run, by_both_plans
@@ -79,3 +80,17 @@ def test_formula_gives_what_its_case_says(line: str, run: Run) -> None:
 
 def test_every_topic_has_cases() -> None:
     assert len(list(FOLDER.glob("*.txt"))) >= 6
+
+
+def test_every_difference_from_excel_has_cases_of_its_own() -> None:
+    counts: dict[str, int] = {}
+    spot = ""
+    for line in (FOLDER / "differences.txt").read_text("utf-8").splitlines()[1:]:
+        if line.startswith("# "):
+            spot = line[2:]
+            counts[spot] = 0
+        elif line.strip():
+            counts[spot] += 1
+
+    assert list(counts) == [difference.spot for difference in DIFFERENCES]
+    assert min(counts.values()) >= 1
