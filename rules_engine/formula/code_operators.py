@@ -18,6 +18,7 @@ from .code_parts import (
     LOGICAL,
     NUMBER,
     NUMERIC,
+    ROWS,
     STOPS,
     TEXT,
     WORDS,
@@ -131,9 +132,7 @@ class Operators:
 
     def _is_worth_a_guard(self, left: Piece, right: Piece) -> bool:
         """Whether both are most likely numbers, so that asking costs less than calling."""
-        return self.mode is Mode.FAST and all(
-            piece.gives_only(NUMBER) or piece.is_likely_number for piece in (left, right)
-        )
+        return all(piece.gives_only(NUMBER) or piece.is_likely_number for piece in (left, right))
 
     def _guard(self, left: Piece, right: Piece) -> tuple[str, Piece, Piece]:
         """Return a test that both are numbers and their names after it."""
@@ -238,6 +237,12 @@ class Operators:
             return Piece(code, LOGICAL)
         name = _OPERATOR_NAMES[operator]
         bits = LOGICAL | (left.bits | right.bits) & STOPS
+        if operator in ("=", "<>") and isinstance(right.value, str) and left.may_give(TEXT):
+            first, again = self.twice(left)
+            quick = self._equals_text(replace(left.named(again), bits=TEXT), right.value)
+            quick = quick if operator == "=" else f"(not {quick})"
+            code = f"({quick} if type({first}) is str else {name}({again}, {right.code}))"
+            return Piece(code, bits | (ERROR if left.may_give(ROWS) else 0))
         if (left.bits | right.bits) & ~(NUMERIC | TEXT | LOGICAL):
             bits |= ERROR
         if self._is_worth_a_guard(left, right):

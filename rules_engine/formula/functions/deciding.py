@@ -253,14 +253,16 @@ def _conditions(values: Sequence[Value], references: Sequence[bool]) -> list[Val
 )
 def all_true(values: Sequence[Value], references: Sequence[bool]) -> Value:
     """AND."""
-    is_false = False
-    for value in values:
+    is_false = is_unknown = False
+    for value in values:  # as AND_ORDER has it, without a list, where there is nothing else
         if value is False:
             is_false = True
+        elif value is UNKNOWN:
+            is_unknown = True
         elif value is not True:
             found = _conditions(values, references)
             return decide(AND_ORDER, found) if found else ErrorValue.VALUE
-    return not is_false
+    return False if is_false else UNKNOWN if is_unknown else True
 
 
 @function(
@@ -282,14 +284,16 @@ def all_true(values: Sequence[Value], references: Sequence[bool]) -> Value:
 )
 def any_true(values: Sequence[Value], references: Sequence[bool]) -> Value:
     """OR."""
-    is_true = False
-    for value in values:
+    is_true = is_unknown = False
+    for value in values:  # as OR_ORDER has it
         if value is True:
             is_true = True
+        elif value is UNKNOWN:
+            is_unknown = True
         elif value is not False:
             found = _conditions(values, references)
             return decide(OR_ORDER, found) if found else ErrorValue.VALUE
-    return is_true
+    return True if is_true else UNKNOWN if is_unknown else False
 
 
 @function(
