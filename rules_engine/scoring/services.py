@@ -289,6 +289,7 @@ class _Pass:
         self.setting: Setting = read_setting()
         self.completer = make_completer(self.setting, self.moment)
         self.prefetch = make_prefetch(rules.dimensions, self.setting, self.completer, as_of=as_of)
+        self.tables_at = tables_published_at(rules)
         feeds = self.completer.feeds
         self.watch = Watch(rules)
         self._use(rules)
@@ -491,6 +492,7 @@ class _Pass:
             or row["score__revision"] != row["revision"]
             or row["score__version_id"] != self.rules.version_id
             or row["score__fact_digest"] != outcome.digest
+            or (self.tables_at is not None and row["score__scored_at"] < self.tables_at)
         )
 
     def _lose_races(self, moved: Sequence[_Outcome]) -> set[int]:

@@ -323,6 +323,7 @@ def test_a_table_of_the_same_content_gives_the_same_digest(env: World) -> None:
     score_orders([order.pk], now=NOW + timedelta(minutes=2), why="clock", classify=classify)
 
     assert Score.objects.get().fact_digest == first
+    assert list_due_order_ids(only_changed=True) == []  # looked at, found the same
 
 
 def test_rules_without_tables_pay_no_query_for_them(env: World) -> None:
