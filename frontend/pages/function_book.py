@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from frontend.pages.check_formula import describe_value
 from rules_engine.facts.catalog import HIDDEN, build_names
@@ -148,9 +148,10 @@ def _rank(function: Function, word: str) -> int | None:
 
 def write_entry(function: Function) -> Entry:
     """Everything the declaration says, in words."""
-    forms = [Form(function.usage, _list_parameters(function.parameters))]
+    forms = [Form(_call(function, function.usage), _list_parameters(function.parameters))]
     if function.row_parameters:
-        forms.append(Form(function.row_usage, _list_parameters(function.row_parameters)))
+        rows = _list_parameters(function.row_parameters)
+        forms.append(Form(_call(function, function.row_usage), rows))
     return Entry(
         function=function,
         zh=function.zh,
@@ -173,6 +174,12 @@ def write_entry(function: Function) -> Entry:
             for number, example in enumerate(function.examples)
         ],
     )
+
+
+def _call(function: Function, usage: str) -> str:
+    """The signature under the name that goes with the language in force."""
+    is_chinese = str(get_language() or "zh").startswith("zh")
+    return usage if is_chinese else usage.replace(f"{function.zh}(", f"{function.en}(", 1)
 
 
 def _list_parameters(parameters: Sequence[Parameter]) -> list[ParameterLine]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+from django.utils.translation import override
 
 from frontend.pages.check_formula import describe_value
 from frontend.pages.function_book import (
@@ -127,3 +128,12 @@ def test_real_fields_come_before_those_of_the_example() -> None:
     given = give_names("求和(明细, 金额)", {"明细": [{"金额": 2.0}]}, REAL)
     assert given.labels == ("明细",)
     assert check("求和(明细, 金额) + 实付金额", given.names).is_valid
+
+
+def test_a_signature_goes_by_the_name_of_the_language() -> None:
+    function = next(f for f in FUNCTIONS if f.en == "SUM")
+    with override("en"):
+        assert [f.usage for f in write_entry(function).forms] == [
+            "SUM(数值…)",
+            "SUM(明细, 表达式, [条件])",
+        ]
