@@ -17,7 +17,7 @@ from connectors.orders.statuses import STAGE_LABELS
 from rules_engine.formula import Field, Names, Table, Term, ValueType
 
 DEFAULT_NODE_LABELS: Final = tuple((node.code, node.label) for node in DEFAULT_NODES)
-CATALOG_VERSION: Final = 3  # raise it when a stored value changes its meaning
+CATALOG_VERSION: Final = 4  # raise it when a stored value changes its meaning
 
 NUMBER, MONEY, TEXT = ValueType.NUMBER, ValueType.MONEY, ValueType.TEXT
 LOGICAL, DATETIME, ROWS = ValueType.LOGICAL, ValueType.DATETIME, ValueType.ROWS
