@@ -120,7 +120,7 @@ def save_draft(version: Version, *, content: dict[str, Any], author: User) -> Ve
 
 def _lock(version: Version) -> Version:
     locked: Version = (
-        Version.objects.select_for_update(of=("self",))
+        Version.objects.select_for_update(of=("self",), no_key=True)
         .select_related("document")
         .get(pk=version.pk)
     )

@@ -207,7 +207,7 @@ class _Batch:
         stored: dict[str, list[Order]] = defaultdict(list)
         # Locked in key order, so that two batches cannot wait for each other.
         query = Order.objects.filter(order_no__in=numbers).order_by("id")
-        for order in query.select_for_update(of=("self",)):
+        for order in query.select_for_update(of=("self",), no_key=True):
             stored[order.order_no].append(order)
 
         counts: dict[str, int] = defaultdict(int)
@@ -733,7 +733,7 @@ def rewalk_orders(*, now: datetime, after_id: int = 0, limit: int = MAX_BATCH) -
     """
     with transaction.atomic():
         query = Order.objects.waiting().filter(pk__gt=after_id).order_by("pk")
-        orders = {o.pk: o for o in query.select_for_update(of=("self",))[:limit]}
+        orders = {o.pk: o for o in query.select_for_update(of=("self",), no_key=True)[:limit]}
         if not orders:
             return None
         lines: dict[int, list[OrderLine]] = defaultdict(list)
@@ -763,7 +763,7 @@ def reread_order(order_id: int, *, now: datetime) -> bool:
     word, its deadline or its place in the river came out differently than stored.
     """
     with transaction.atomic():
-        order: Order = Order.objects.select_for_update(of=("self",)).get(pk=order_id)
+        order: Order = Order.objects.select_for_update(of=("self",), no_key=True).get(pk=order_id)
         before = {name: getattr(order, name) for name in _REREAD}
         payments = list(Payment.objects.filter(order_no=order.order_no, is_gateway=True))
         receipts = list(Receipt.objects.filter(order_no=order.order_no).select_related("source"))

@@ -48,7 +48,7 @@ def request_address(
 def approve_address(entry: AllowedAddress, *, actor: User, now: datetime) -> AllowedAddress:
     """Open an address somebody else asked for; refuses one's own request and a second approval."""
     with transaction.atomic():
-        row: AllowedAddress = AllowedAddress.objects.select_for_update().get(pk=entry.pk)
+        row: AllowedAddress = AllowedAddress.objects.select_for_update(no_key=True).get(pk=entry.pk)
         if row.requested_by_id == actor.pk:
             raise NotAllowed(
                 gettext_noop("不能批准自己的申请，请另一位 IT 同事处理"), code="own_change"

@@ -44,7 +44,7 @@ def push_order(order_id: int, *, kind: str, now: datetime) -> None:
     order is held (`held`) or no such system is connected (`not_connected`).
     """
     with transaction.atomic():
-        order = Order.objects.select_for_update(of=("self",)).get(pk=order_id)
+        order = Order.objects.select_for_update(of=("self",), no_key=True).get(pk=order_id)
         if not _hold_checks or _hold_checks[0]([order.pk]):
             raise WrongState(
                 gettext_noop("订单 %(order_no)s 已挂起，不能下发。请先写明原因解除挂起"),

@@ -94,7 +94,7 @@ class Watch:
                 "last_tripped_at": now,
             },
         )
-        row = FormulaSuspension.objects.select_for_update().get(pk=found.pk)
+        row = FormulaSuspension.objects.select_for_update(no_key=True).get(pk=found.pk)
         row.trips += self.new[key]
         row.limit, row.last_tripped_at = limit, now
         order_no = Order.objects.filter(pk=order_id).values_list("order_no", flat=True).first()
@@ -154,7 +154,7 @@ def lift_suspension(
     and WrongState when it was lifted already.
     """
     with transaction.atomic():
-        row = FormulaSuspension.objects.select_for_update().filter(public_id=public_id).first()
+        row = FormulaSuspension.objects.select_for_update(no_key=True).filter(public_id=public_id).first()
         if row is None or row.suspended_at is None:
             raise NotFound(gettext_noop("没有这条暂停记录"))
         reason = _check_reason(reason)

@@ -83,3 +83,16 @@ def test_ci_runs_the_command_of_the_readme():
     assert "make test" in (ROOT / ".ci" / "run").read_text()
     assert "make test" in (ROOT / "README.md").read_text()
     assert "make demo" in (ROOT / "README.md").read_text()
+
+
+def test_row_locks_leave_key_checks_of_other_sessions_alone():
+    # FOR UPDATE makes a session that only refers to the row wait; a scoring pass and a repair of
+    # one of its orders then wait for each other (deadlock on PostgreSQL). No key is ever changed.
+    strong = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for package in ("config", "connectors", "rules_engine", "workflows", "frontend")
+        for path in (ROOT / package).rglob("*.py")
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if "select_for_update(" in line and "no_key=True" not in line
+    ]
+    assert strong == []

@@ -91,7 +91,7 @@ def deliver_due(environment: Environment, *, clock: Clock) -> int:
 
 def recover_lost(*, now: datetime) -> None:
     """A worker died while sending: nobody knows whether it arrived, so it counts as ambiguous."""
-    lost = Delivery.objects.select_for_update(of=("self",)).filter(
+    lost = Delivery.objects.select_for_update(of=("self",), no_key=True).filter(
         state=Delivery.State.SENDING, lease_until__lt=now
     )
     for delivery in lost:
@@ -104,7 +104,7 @@ def claim_next(robot_id: int, *, now: datetime) -> Claim | None:
         budget = _lock_budget(robot_id)
         robot = budget.robot
         waiting = list(
-            Delivery.objects.select_for_update(of=("self",))
+            Delivery.objects.select_for_update(of=("self",), no_key=True)
             .filter(robot=robot, state=Delivery.State.PENDING, not_before__lte=now)
             .select_related("group")
             .order_by("created_at", "pk")
@@ -137,7 +137,7 @@ def claim_next(robot_id: int, *, now: datetime) -> Claim | None:
 def _lock_budget(robot_id: int) -> RobotBudget:
     RobotBudget.objects.get_or_create(robot_id=robot_id)
     budget: RobotBudget = (
-        RobotBudget.objects.select_for_update(of=("self",))
+        RobotBudget.objects.select_for_update(of=("self",), no_key=True)
         .select_related("robot")
         .get(robot_id=robot_id)
     )
@@ -201,7 +201,7 @@ def record_outcome(claim: Claim, outcome: RobotReceipt | ConnectorError, *, now:
             for moment, pk in budget.sent
         ]  # fmt: skip
         delivery = (
-            Delivery.objects.select_for_update(of=("self",))
+            Delivery.objects.select_for_update(of=("self",), no_key=True)
             .filter(pk=claim.delivery_id, state=Delivery.State.SENDING)
             .first()
         )

@@ -99,7 +99,7 @@ def _open_group(topic: str, cause: str, now: datetime) -> AlertGroup:
     """The group that is gathering, locked: it cannot close before this transaction ends."""
     for _attempt in range(3):
         group: AlertGroup | None = (
-            AlertGroup.objects.select_for_update(of=("self",))
+            AlertGroup.objects.select_for_update(of=("self",), no_key=True)
             .filter(topic=topic, cause=cause, closed_at__isnull=True)
             .first()
         )
@@ -121,7 +121,7 @@ def close_groups(environment: Environment, *, now: datetime) -> list[Delivery]:
     made: list[Delivery] = []
     with transaction.atomic():
         ripe = (
-            AlertGroup.objects.select_for_update(of=("self",))
+            AlertGroup.objects.select_for_update(of=("self",), no_key=True)
             .filter(closed_at__isnull=True, closes_at__lte=now)
             .order_by("pk")
         )

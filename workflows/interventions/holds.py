@@ -78,7 +78,7 @@ def _hold(alerts: Sequence[Alert], *, placed_by: User | None, now: datetime) -> 
         return 0
     # The same lock as a push downstream: an order is pushed before it is held, or not at all.
     list(
-        Order.objects.select_for_update(of=("self",))
+        Order.objects.select_for_update(of=("self",), no_key=True)
         .filter(pk__in=[alert.order_id for alert in alerts])
         .order_by("pk")
         .values_list("pk")
@@ -159,11 +159,13 @@ def decide_brake(
     if not is_approved and not reason:
         raise BadInput(gettext_noop("不挂起时请写明理由，便于事后追溯"), code="reason_missing")
     with transaction.atomic():
-        row: BrakeRequest = BrakeRequest.objects.select_for_update(of=("self",)).get(pk=brake.pk)
+        row: BrakeRequest = BrakeRequest.objects.select_for_update(of=("self",), no_key=True).get(
+            pk=brake.pk
+        )
         if row.decided_at is not None:
             raise WrongState(gettext_noop("这项挂起确认已经处理过了，请刷新页面"))
         alerts = list(
-            Alert.objects.select_for_update(of=("self",))
+            Alert.objects.select_for_update(of=("self",), no_key=True)
             .filter(brake_items__brake=row, closed_at__isnull=True, hold_state=_State.WAITING)
             .order_by("order_id")
         )
@@ -224,7 +226,9 @@ def release_hold(hold: Hold, *, actor: User, reason: str, now: datetime) -> Hold
         raise BadInput(gettext_noop("请写明解除的理由，便于事后追溯"), code="reason_missing")
     with transaction.atomic():
         row: Hold = (
-            Hold.objects.select_for_update(of=("self",)).select_related("order").get(pk=hold.pk)
+            Hold.objects.select_for_update(of=("self",), no_key=True)
+            .select_related("order")
+            .get(pk=hold.pk)
         )
         if row.released_at is not None:
             raise WrongState(

@@ -62,7 +62,7 @@ def create_robot(
 def save_robot(robot: Robot, *, actor: User | None, now: datetime, **choices: bool) -> Robot:
     """Change what a robot takes, whether it may call everybody, or switch it off."""
     with transaction.atomic():
-        row: Robot = Robot.objects.select_for_update(of=("self",)).get(pk=robot.pk)
+        row: Robot = Robot.objects.select_for_update(of=("self",), no_key=True).get(pk=robot.pk)
         for key, value in _checked(choices).items():
             setattr(row, key, value)
         row.save()
