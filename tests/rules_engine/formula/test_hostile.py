@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from rules_engine.formula import ErrorValue, FormulaErrors, RowPlan, Unknown, check
+from rules_engine.formula import FUNCTIONS, ErrorValue, FormulaErrors, RowPlan, Unknown, check
 from rules_engine.formula.compiled_plan import CompiledPlan
 from rules_engine.formula.limits import MAX_TEXT
 from rules_engine.formula.lines import PLANS
@@ -317,3 +317,52 @@ def test_one_formula_that_uses_up_its_steps_leaves_the_others_alone(plan: str) -
 def test_files_of_cases_are_where_they_should_be() -> None:
     assert OWN.is_file()
     assert FOLDER.name == "formula"
+
+
+_EXTREMES = {
+    "huge numbers": "1E308",
+    "huge negative numbers": "-1E308",
+    "last day": "2958465",
+    "tiny numbers": "5E-324",
+    "longest text": "t",
+    "longest number": "d",
+    "many separators": "s",
+    "long list": "l",
+    "first to last": None,  # 1, 2958465, 1, 2958465 ...
+}
+_LONG = {
+    "t": "金" * 32_767,
+    "d": "9" * 32_767,
+    "s": "2026-11-11,~*?(" * 2_100,
+    "l": [float(n) for n in range(5_000)],
+}
+
+
+@pytest.mark.parametrize("extreme", _EXTREMES)
+def test_no_function_is_slow_on_extreme_arguments(extreme: str) -> None:
+    names, values = read_facts(_LONG)
+    slow, ran = [], 0
+    for function in FUNCTIONS:
+        count = function.fewest if function.most is None else function.most
+        count += 2 if function.most is None else 0
+        filling = _EXTREMES[extreme]
+        args = [
+            '"(a|b)*c"'
+            if function.parameter_at(index).is_literal
+            else filling or ("1" if index % 2 == 0 else "2958465")
+            for index in range(count)
+        ]
+        formula = f"{function.en}({','.join(args)})"
+        begun = time.perf_counter()
+        checked = check(formula, names)
+        if checked.is_valid:
+            ran += 1
+            for run_plan in PLANS.values():
+                value = run_plan(checked, values, NOW)
+                assert not isinstance(value, float) or math.isfinite(value), formula
+        slow.append((time.perf_counter() - begun, formula))
+
+    slow.sort(reverse=True)
+    print(f"{extreme}: slowest of {ran} functions {slow[0][0] * 1000:.0f} ms, {slow[0][1]}")  # noqa: T201 - shown with -s
+    assert ran > 100
+    assert slow[0][0] < SECONDS, slow[:5]
