@@ -40,6 +40,7 @@ class Operators:
     def __init__(self, writer: Writer, mode: Mode) -> None:
         self.writer = writer
         self.mode = mode
+        self.asks_first = True  # asking for a type costs less time than calling, but more code
 
     # --- names -----------------------------------------------------------------------------------
 
@@ -132,7 +133,9 @@ class Operators:
 
     def _is_worth_a_guard(self, left: Piece, right: Piece) -> bool:
         """Whether both are most likely numbers, so that asking costs less than calling."""
-        return all(piece.gives_only(NUMBER) or piece.is_likely_number for piece in (left, right))
+        return self.asks_first and all(
+            piece.gives_only(NUMBER) or piece.is_likely_number for piece in (left, right)
+        )
 
     def _guard(self, left: Piece, right: Piece) -> tuple[str, Piece, Piece]:
         """Return a test that both are numbers and their names after it."""
@@ -237,9 +240,10 @@ class Operators:
             return Piece(code, LOGICAL)
         name = _OPERATOR_NAMES[operator]
         bits = LOGICAL | (left.bits | right.bits) & STOPS
-        if operator in ("=", "<>") and isinstance(right.value, str) and left.may_give(TEXT):
+        is_text = isinstance(right.value, str) and left.may_give(TEXT)
+        if operator in ("=", "<>") and is_text and self.asks_first:
             first, again = self.twice(left)
-            quick = self._equals_text(replace(left.named(again), bits=TEXT), right.value)
+            quick = self._equals_text(replace(left.named(again), bits=TEXT), str(right.value))
             quick = quick if operator == "=" else f"(not {quick})"
             code = f"({quick} if type({first}) is str else {name}({again}, {right.code}))"
             return Piece(code, bits | (ERROR if left.may_give(ROWS) else 0))

@@ -32,6 +32,7 @@ from .code_trees import Writer, may_hold_rows
 from .tree import Chain, ColumnUse, FieldUse, Invoke, Node, Percent, Sign
 from .values import NUMERIC_TYPES, ValueType
 
+_LARGE: Final = 300  # parts beyond which general code is kept short
 _WIDE: Final = 6  # steps of a chain in one expression
 
 
@@ -50,6 +51,7 @@ class Frame(Operators):
     ) -> None:
         super().__init__(writer, mode)
         self.counts = counts
+        self.asks_first = mode is Mode.FAST or sum(counts.values()) <= _LARGE
         self.rows = dict(rows or {})
         self.memo = memo or {}
         self.is_metered = is_metered  # text work is counted: as often as the row plan does it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-from typing import Any
 
 import pytest
 
@@ -46,41 +45,14 @@ def test_row_plan_and_bare_simpleeval_score_as_the_hand_written_code_does(
     assert w12.summary(map(w12_others.make_simpleeval(), some)) == wanted
 
 
-def read_workload() -> tuple[dict[str, Any], list[Checked], list[dict[str, Any]]]:
-    w12 = runpy.run_path(str(FOLDER / "w12.py"))
-    types = (
-        dict.fromkeys(w12["TEXT"], ValueType.TEXT)
-        | dict.fromkeys(w12["NUM"], ValueType.NUMBER)
-        | dict.fromkeys(w12["BOOL"], ValueType.LOGICAL)
-        | dict.fromkeys([*w12["DATE"], "now"], ValueType.DATETIME)
-    )
-    names = Names(Field(name, name, "", type_) for name, type_ in types.items())
-    orders = [order | {"now": w12["NOW"]} for order in w12["norm"](w12["gen_orders"]())]
-    checked = [check(formula, names) for formula in w12["EXCEL"].values()]
-    assert [item.text for formula in checked for item in formula.findings] == []
-    return w12, checked, orders
-
-
 @needs_samples
 @pytest.mark.shared_data
 @pytest.mark.slow
-def test_row_plan_scores_the_workload_as_the_hand_written_code_does() -> None:
-    w12, checked, orders = read_workload()
-    plans = [RowPlan(formula) for formula in checked]
+def test_our_workload_is_the_shared_one() -> None:
+    shared = runpy.run_path(str(FOLDER / "w12.py"))
+    theirs = shared["norm"](shared["gen_orders"]())
 
-    scored = [tuple(plan.evaluate(order, w12["NOW"]) for plan in plans) for order in orders[:4_000]]
-
-    assert w12["summary"](scored) == w12["summary"](map(w12["hand"], orders[:4_000]))
-
-
-@needs_samples
-@pytest.mark.shared_data
-@pytest.mark.slow
-def test_compiled_plan_scores_the_whole_workload_as_the_hand_written_code_does() -> None:
-    w12, checked, orders = read_workload()
-    plan = CompiledPlan(checked)
-
-    scored = [plan.evaluate(order, w12["NOW"]) for order in orders]
-
-    assert len(scored) == 20_000
-    assert w12["summary"](scored) == w12["summary"](map(w12["hand"], orders))
+    assert shared["EXCEL"] == w12.EXCEL
+    assert shared["NOW"] == w12.NOW
+    assert w12.norm(w12.gen_orders()) == theirs
+    assert shared["summary"](map(shared["hand"], theirs)) == w12.CHECKSUM
