@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from typing import Literal as OneOf
 
+from .conditions import Taken, decide_together, list_else_ifs, read_comparison
 from .costs import NOTHING, Demand, count_demand, exceeded
 from .errors import Finding, Fix, FormulaErrors, find
 from .explain import name_of, write_text
@@ -565,6 +566,8 @@ class _Checker:
         invoke = Invoke(node.start, node.end, function, args, kinds, over)
         if function.style is Style.LAZY:
             self.warn_branches(invoke)
+        elif function.en in ("AND", "OR"):
+            self.warn_joined(invoke)
         if function.uses_now or function.style is Style.ROWS or over is not None:
             return invoke
         return self.keep(invoke, args)
@@ -736,7 +739,8 @@ class _Checker:
                 self.say("constant_condition", args[0], outcome="成立" if outcome else "不成立")
                 branch = 2 if outcome else 1
                 if branch < len(args):
-                    self.say("unreachable_branch", args[branch])
+                    self.say_once("unreachable_branch", args[branch])
+            self.warn_else_ifs(node)
         elif english == "IFS":
             self.warn_ifs(args)
         elif english == "SWITCH":
@@ -748,14 +752,41 @@ class _Checker:
                         self.say("unreachable_branch", option)
                     seen.append((type(value), value))
 
+    def warn_else_ifs(self, node: Invoke) -> None:
+        """Find an IF in the last place of another whose condition has nothing left to take."""
+        taken = Taken()
+        for inner in list_else_ifs(node):
+            if taken.leaves_nothing(read_comparison(inner.args[0], self.constant_of)):
+                self.say_once("unreachable_branch", inner.args[1])
+
+    def warn_joined(self, node: Invoke) -> None:
+        """Find conditions that exclude each other in AND, or leave nothing out in OR."""
+        if all(id(part) in self.constants for part in node.args):
+            return
+        found = [read_comparison(part, self.constant_of) for part in node.args]
+        outcome = decide_together(
+            [item for item in found if item is not None], is_and=node.function.en == "AND"
+        )
+        if outcome is not None:
+            self.say("constant_condition", node, outcome="成立" if outcome else "不成立")
+
+    def constant_of(self, node: Node) -> Value:
+        return self.constants.get(id(node))
+
+    def say_once(self, code: str, node: Node) -> None:
+        """Say what an outer part may have said before."""
+        if not any(f.code == code and f.start == node.start for f in self.findings):
+            self.say(code, node)
+
     def warn_ifs(self, args: tuple[Node, ...]) -> None:
         is_over = False
         seen: set[str] = set()
-        limits = _Limits()
+        taken = Taken()
         for index in range(0, len(args), 2):
             condition = args[index]
             written = "".join(self.text[condition.start : condition.end].split())
-            if is_over or written in seen or limits.leave_nothing(condition):
+            found = read_comparison(condition, self.constant_of)
+            if is_over or written in seen or taken.leaves_nothing(found):
                 self.say_at("unreachable_branch", condition.start, args[index + 1].end)
                 continue
             seen.add(written)
@@ -789,32 +820,6 @@ class _Checker:
             elif not branch.kinds <= allowed:
                 wrong = _one_type(branch.kinds - allowed).label
                 self.say(f"{kind}_kind", branch, kind=wrong)
-
-
-class _Limits:
-    """Remembers what earlier conditions on a field took, to find one that can take nothing."""
-
-    def __init__(self) -> None:
-        self.taken: dict[str, list[tuple[str, float]]] = {}
-
-    def leave_nothing(self, condition: Node) -> bool:
-        """Tell whether a condition like 分数>=70 comes after one that took all of it."""
-        if not isinstance(condition, Chain) or len(condition.rest) != 1:
-            return False
-        operator, limit = condition.rest[0]
-        if not isinstance(condition.first, FieldUse) or not isinstance(limit, Literal):
-            return False
-        if not isinstance(limit.value, float) or operator not in ("<", "<=", ">", ">="):
-            return False
-        earlier = self.taken.setdefault(condition.first.field.id, [])
-        for before, at in earlier:
-            if before[0] != operator[0]:
-                continue
-            is_inside = limit.value > at if operator[0] == ">" else limit.value < at
-            if is_inside or (limit.value == at and (before == operator or len(before) == 2)):
-                return True
-        earlier.append((operator, limit.value))
-        return False
 
 
 def _rows_of(node: Node | None) -> Field | None:

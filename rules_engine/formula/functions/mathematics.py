@@ -99,7 +99,7 @@ def take_log(value: float, base: float = 10.0) -> Value:
     number("数值"),
     result=_NUMBER,
     topic=_TOPIC,
-    description=gettext_noop("整数部分的阶乘；负数和 170 以上得出 #NUM!。"),
+    description=gettext_noop("整数部分的阶乘；负数和超过 170 时得出 #NUM!。"),
     examples=[("阶乘(5)", 120.0), ("FACT(-1)", ErrorValue.NUM)],
 )
 def take_factorial(value: float) -> Value:

@@ -349,3 +349,40 @@ def test_formula_that_looks_at_nothing_is_doubtful() -> None:
     assert codes("通过()", kind="points") == []
     assert codes("1=1") == []
     assert codes("现在()>1", kind="judgement") == []
+
+
+# --- conditions that decide themselves ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("formula", "found"),
+    [
+        ('且(渠道="天猫",渠道="京东")', ["constant_condition"]),
+        ('且(渠道="天猫",渠道="天猫")', []),
+        ('且(渠道="",渠道="天猫")', ["constant_condition"]),
+        ('或(渠道<>"天猫",渠道<>"京东")', ["constant_condition"]),
+        ('或(渠道="天猫",渠道="京东")', []),
+        ('且(渠道<>"天猫",渠道<>"京东")', []),
+        ("且(分数>70,分数<60)", ["constant_condition"]),
+        ("且(分数>70,分数<=70)", ["constant_condition"]),
+        ("且(分数>=70,分数<=70)", []),
+        ("且(分数>60,分数<70)", []),
+        ("且(70<分数,60>分数)", ["constant_condition"]),
+        ("或(分数>60,分数<70)", ["constant_condition"]),
+        ("或(分数>=60,分数<60)", ["constant_condition"]),
+        ("或(分数>60,分数<60)", []),
+        ("且(分数>70,支付金额<60)", []),
+        ("且(分数>-1,分数<-2)", ["constant_condition"]),
+        ("如果(分数>=60,1,如果(分数>=70,2,3))", ["unreachable_branch"]),
+        ("如果(分数>=70,1,如果(分数>=60,2,3))", []),
+        ("如果(分数<60,1,如果(分数>=60,2,3))", []),
+        ('如果(渠道="天猫",1,如果(渠道="京东",2,如果(渠道="天猫",3,4)))', ["unreachable_branch"]),
+        ("如果(分数>60,1,如果(分数=65,2,3))", ["unreachable_branch"]),
+        ("如果(分数>60,1,如果(分数=60,2,3))", []),
+        ("IFS(分数>=60,1,70<=分数,2,TRUE,3)", ["unreachable_branch"]),
+        ("IFS(分数>60,1,分数>=60,2,TRUE,3)", []),
+        ("IFS(分数>=60,1,分数>60,2,TRUE,3)", ["unreachable_branch"]),
+    ],
+)
+def test_conditions_that_decide_themselves_are_found(formula: str, found: list[str]) -> None:
+    assert codes(formula) == found
