@@ -511,7 +511,11 @@ class _Pass:
             conflict=["order_id"],
             update=[],
         )
-        locked = Score.objects.filter(order_id__in=read).order_by("order_id").select_for_update(no_key=True)
+        locked = (
+            Score.objects.filter(order_id__in=read)
+            .order_by("order_id")
+            .select_for_update(no_key=True)
+        )
         return {
             pk
             for pk, *state in locked.values_list("order_id", *_RACED)

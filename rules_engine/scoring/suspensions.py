@@ -154,7 +154,11 @@ def lift_suspension(
     and WrongState when it was lifted already.
     """
     with transaction.atomic():
-        row = FormulaSuspension.objects.select_for_update(no_key=True).filter(public_id=public_id).first()
+        row = (
+            FormulaSuspension.objects.select_for_update(no_key=True)
+            .filter(public_id=public_id)
+            .first()
+        )
         if row is None or row.suspended_at is None:
             raise NotFound(gettext_noop("没有这条暂停记录"))
         reason = _check_reason(reason)
