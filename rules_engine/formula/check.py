@@ -24,8 +24,8 @@ from .lookups import TABLE_FUNCTION, resolve_table, resolve_term
 from .mend import mend
 from .moments import parse_moment
 from .names import OWN, TABLE_PREFIX, Field, Names, nearest_name
-from .operators import COMPARISONS, parse_number, to_logical
-from .parse import parse
+from .operators import COMPARISONS, number_to_text, parse_number, to_logical
+from .parse import WORD_OPERATORS, parse
 from .row_plan import evaluate_constant
 from .tokens import is_bare_name, read_tokens
 from .tree import (
@@ -400,6 +400,10 @@ class _Checker:
         if node.form == "bare" and _CELL.fullmatch(node.text):
             self.say("cell_reference", node, name=node.text)
             return
+        split = self.split_at_word(node, scopes) if node.form == "bare" else None
+        if split is not None:
+            self.say("unknown_name", node, split, name=node.text[:40], hint=f"；写成 {split.text}")
+            return
         near = self.suggest(node.text, self.spelled(scopes))
         if self.is_likely_text(node, near):
             self.say(
@@ -415,6 +419,18 @@ class _Checker:
             fix = Fix(node.start, node.end, written, f"改成 {near}")
         hint = f"，是不是「{near}」？" if near else "；字段可以从字段列表里选"
         self.say("unknown_name", node, fix, name=node.text[:40], hint=hint)
+
+    def split_at_word(self, node: Name, scopes: tuple[Field, ...]) -> Fix | None:
+        """实付金额大于100 is one name to us: put the operator in place of the word."""
+        for word, operator in WORD_OPERATORS.items():
+            left, found, right = node.text.partition(word)
+            if not found or not left or not right:
+                continue
+            start = Name(node.start, node.end, left, left, "bare")
+            if self.resolve(start, scopes) is not None:
+                made = f"{left}{operator}{right}"
+                return Fix(node.start, node.end, made, f"改成 {made[:40]}")
+        return None
 
     def is_likely_text(self, node: Name, near: str | None) -> bool:
         """Tell whether an unknown name is a text without its quotes rather than a misspelt field."""
@@ -479,7 +495,27 @@ class _Checker:
             kinds = _kinds_of_operation(operator, kinds, right.kinds)
             left = right
         chain = Chain(node.start, node.end, first, tuple(rest), kinds)
+        self.warn_date(chain)
         return self.keep(chain, (first, *(operand for _, operand in rest)))
+
+    def warn_date(self, chain: Chain) -> None:
+        """2026-11-11 without quotes is 2004."""
+        operators = {operator for operator, _ in chain.rest}
+        parts = [chain.first, *(operand for _, operand in chain.rest)]
+        values = [part.value for part in parts if isinstance(part, Literal)]
+        if len(parts) != 3 or len(values) != 3 or operators not in ({"-"}, {"/"}):
+            return
+        year, month, day = values
+        if not isinstance(year, float) or not isinstance(month, float):
+            return
+        if not isinstance(day, float) or not all(v.is_integer() for v in (year, month, day)):
+            return
+        if 1990 <= year <= 2100 and 1 <= month <= 12 and 1 <= day <= 31:
+            made = f"日期({int(year)},{int(month)},{int(day)})"
+            value = evaluate_constant(chain)
+            written = number_to_text(value) if isinstance(value, float) else ""
+            fix = Fix(chain.start, chain.end, made, f"改成 {made}")
+            self.say("date_as_arithmetic", chain, fix, value=written, made=made)
 
     def warn_scalar(self, node: Node) -> bool:
         if node.kinds == {ValueType.ROWS}:

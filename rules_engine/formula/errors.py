@@ -151,6 +151,7 @@ _WARNINGS: Final = {
     "logical_against_other": gettext_noop(
         "“是/否”与%(other)s比较：Excel 里“是/否”总是更大，这个比较的结果永远是%(outcome)s"
     ),
+    "date_as_arithmetic": gettext_noop("这里是算术，得出 %(value)s，不是日期；日期写成 %(made)s"),
     "text_in_arithmetic": gettext_noop(
         "这里用文本做计算，内容不是数字时会得出 #VALUE!；可以用 数值() 转换"
     ),

@@ -52,11 +52,46 @@ _WORD_HINTS: Final = {
     **dict.fromkeys(("if", "如果", "那么", "否则", "else"), "，写成 如果(条件, 成立时, 不成立时)"),
     **dict.fromkeys(("in", "属于"), "，写成 属于(值, 选项1, 选项2)"),
     **dict.fromkeys(("包含", "包括"), "，写成 包含(文本, 片段)"),
-    **dict.fromkeys(("is", "等于", "是"), "，相等写成 ="),
-    **dict.fromkeys(("大于", "超过"), "，大于写成 >"),
-    **dict.fromkeys(("小于", "不足"), "，小于写成 <"),
-    **dict.fromkeys(("加", "减", "乘", "除"), "，加减乘除写成 + - * /"),
 }
+# Operators as people say them; longer words first, so that 大于等于 is not read as 大于.
+WORD_OPERATORS: Final = {
+    **dict.fromkeys(("大于等于", "大于或等于", "不小于", "不少于", "不低于", "至少"), ">="),
+    **dict.fromkeys(("小于等于", "小于或等于", "不大于", "不超过", "不多于", "至多"), "<="),
+    **dict.fromkeys(("不等于", "不是"), "<>"),
+    **dict.fromkeys(("大于", "超过", "多于", "晚于"), ">"),
+    **dict.fromkeys(("小于", "少于", "不足", "低于", "早于"), "<"),
+    **dict.fromkeys(("等于", "是", "is"), "="),
+    **dict.fromkeys(("加上", "加"), "+"),
+    **dict.fromkeys(("减去", "减"), "-"),
+    **dict.fromkeys(("乘以", "乘"), "*"),
+    **dict.fromkeys(("除以", "除"), "/"),
+}
+_UNITS: Final = frozenset(
+    [
+        "元",
+        "块",
+        "角",
+        "分",
+        "件",
+        "个",
+        "单",
+        "笔",
+        "次",
+        "天",
+        "日",
+        "小时",
+        "分钟",
+        "秒",
+        "克",
+        "千克",
+        "公斤",
+        "厘米",
+        "岁",
+    ]
+)
+_IF_WORDS: Final = frozenset(("if", "如果", "若", "假如", "当"))
+_THEN_WORDS: Final = frozenset(("那么", "则", "就", "then"))
+_ELSE_WORDS: Final = frozenset(("否则", "不然", "else"))
 
 
 class _Stop(Exception):  # noqa: N818
@@ -289,9 +324,18 @@ class _Parser:
             return self.explain_joined(token)
         words = (token.value.lower(), before.value.lower())
         hint = next((_WORD_HINTS[word] for word in words if word in _WORD_HINTS), "")
+        fix = self.write_as_if()
+        operator = WORD_OPERATORS.get(words[0], "") if token.kind == "name" else ""
+        if operator:
+            hint = f"，“{token.value}”写成 {operator}"
+            fix = Fix(token.start, token.end, operator, f"换成 {operator}")
+        elif before.kind == "number" and token.kind == "name" and token.value in _UNITS:
+            hint = "，单位不用写"
+            fix = Fix(token.start, token.end, "", f"删除 {token.value}")
         return self.find(
             "missing_operator",
             token,
+            fix=fix,
             before=self.typed(before),
             after=self.typed(token),
             hint=hint,
@@ -330,6 +374,29 @@ class _Parser:
         return Fix(
             self.tokens[first].start, self.tokens[last - 1].end, joined, f"改成 {joined[:40]}"
         )
+
+    def write_as_if(self) -> Fix | None:
+        """如果 a 那么 b 否则 c: the whole can be written as a call."""
+        first, last = self.find_segment()
+        inside = self.tokens[first:last]
+        if not inside or inside[0].kind != "name" or inside[0].value.lower() not in _IF_WORDS:
+            return None
+        parts: list[list[Token]] = [[]]
+        words = [_THEN_WORDS, _ELSE_WORDS]
+        depth = 0
+        for token in inside[1:]:
+            if token.kind == "op":
+                depth += (token.value == "(") - (token.value == ")")
+            is_word = depth == 0 and token.kind == "name" and len(parts) <= len(words)
+            if is_word and token.value.lower() in words[len(parts) - 1]:
+                parts.append([])
+            else:
+                parts[-1].append(token)
+        if len(parts) < 2 or not all(parts):
+            return None
+        written = ", ".join(self.text[part[0].start : part[-1].end] for part in parts)
+        made = f"如果({written})"
+        return Fix(inside[0].start, inside[-1].end, made, f"改成 {made[:40]}")
 
     def find_segment(self) -> tuple[int, int]:
         """The tokens around the place up to the bracket or comma that encloses them."""
