@@ -17,7 +17,7 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
-from django.db.models import F, Max, OuterRef, Q, Subquery
+from django.db.models import F, Max, OuterRef, Subquery
 
 from config.releases.services import get_published
 from config.secrets import blind_index, encrypt
@@ -570,18 +570,24 @@ class _Batch:
         the same minute reads the rest anew anyway.
         """
         orders = list(changed.values())
-        shared = Q(parent_no__in=[order.order_no for order in orders])
-        for column, values in (
-            ("buyer_index", {order.buyer_index for order in orders}),
-            ("address_index", {order.address_index for order in orders}),
-            ("order_no", {order.parent_no for order in orders}),
-            ("parent_no", {order.parent_no for order in orders}),
-        ):
-            if known := values - {""}:
-                shared |= Q(**{f"{column}__in": known})
-        others = Order.objects.waiting().filter(shared).exclude(pk__in=[o.pk for o in orders])
-        if found := list(others.values_list("pk", flat=True)[:MAX_RELATED_MARKED]):
-            Order.objects.filter(pk__in=found).update(revision=F("revision") + 1)
+        parents = {order.parent_no for order in orders} - {""}
+        wanted = (
+            ("buyer_index", {order.buyer_index for order in orders} - {""}),
+            ("address_index", {order.address_index for order in orders} - {""}),
+            ("parent_no", {order.order_no for order in orders} | parents),
+            ("order_no", parents),
+        )
+        # One query of branches, each with an index of its own: with OR, SQLite walks every order.
+        branches = [
+            Order.objects.waiting().filter(**{f"{column}__in": keys}).values_list("pk", flat=True)
+            for column, keys in wanted
+            if keys
+        ]
+        own = {order.pk for order in orders}
+        found = branches[0].union(*branches[1:])[: MAX_RELATED_MARKED + len(own)]
+        others = sorted(set(found) - own)[:MAX_RELATED_MARKED]
+        if others:
+            Order.objects.filter(pk__in=others).update(revision=F("revision") + 1)
 
 
 def place_of(record: CanonicalOrder) -> str:
