@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from config.secrets import decrypt
 from config.tenancy.scope import ScopeMissing, for_environment
-from connectors.orders import services
+from connectors.orders import intake
 from connectors.orders.canonical import CanonicalLine, CanonicalPayment, CanonicalReceipt
 from connectors.orders.models import (
     RAW_PURPOSE,
@@ -229,13 +229,13 @@ def test_a_worker_that_dies_between_two_lines_leaves_nothing(world, monkeypatch,
         source = make_sources()["channel"]
         receive([CanonicalReceipt(order_no="A1", received_at=NOW)], source=source, now=NOW)
         before = contents()
-        real = getattr(services._Batch, step)
+        real = getattr(intake.Batch, step)
 
         def run_and_die(self, *args):
             real(self, *args)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(services._Batch, step, run_and_die)
+        monkeypatch.setattr(intake.Batch, step, run_and_die)
         with pytest.raises(KeyboardInterrupt):
             receive([canonical_order(order_no="A1", raw={"a": 1})], source=source, now=NOW)
 
@@ -378,7 +378,7 @@ def test_other_open_orders_of_an_address_and_of_a_presale_link_become_due(env):
 
 
 def test_an_address_shared_by_many_marks_a_bounded_number(env, monkeypatch):
-    monkeypatch.setattr("connectors.orders.services.MAX_RELATED_MARKED", 3)
+    monkeypatch.setattr("connectors.orders.intake.MAX_RELATED_MARKED", 3)
     source = make_sources()["channel"]
     orders = [canonical_order(order_no=f"C{n}", address_detail="货站 1 号") for n in range(7)]
     receive(orders[:6], source=source, now=NOW)

@@ -1,0 +1,160 @@
+"""What an order's columns say: systems' words, its deadline, its stage's moment, its evidence.
+
+Plain functions over rows in hand; nothing here asks the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from connectors.orders.canonical import CanonicalLine
+from connectors.orders.models import Order, OrderLine, Payment, Receipt, StatusEvent
+from connectors.orders.nodes import Evidence, Passage
+from connectors.orders.statuses import (
+    FINAL_STAGES,
+    GroupState,
+    PaymentStatus,
+    PresalePhase,
+    Stage,
+)
+from connectors.shops.models import Channel, SourceKind
+
+# A stored line or one on its way in: both carry what the evidence needs.
+Line = OrderLine | CanonicalLine
+
+# A platform that tells no promise still expects dispatch within 48 hours of payment.
+DEFAULT_SHIP_WITHIN = timedelta(hours=48)
+# One fen of rounding between platform and shop is no price error (promo/README).
+PRICE_TOLERANCE_FEN = 1
+
+
+def digest_systems(order: Order, payments: Sequence[Payment], receipts: Sequence[Receipt]) -> None:
+    """Write what gateways, OMS and WMS say about an order onto its system columns."""
+    paid = [p for p in payments if p.status == PaymentStatus.PAID and p.paid_at is not None]
+    order.gateway_status = payments[0].status if payments else ""
+    if paid:
+        order.gateway_status = PaymentStatus.PAID
+    order.gateway_paid_at = min((p.paid_at for p in paid if p.paid_at), default=None)
+    order.gateway_paid_fen = sum(p.amount_fen or 0 for p in paid) if paid else None
+    for kind, columns in (
+        (SourceKind.OMS, {"oms_received_at": "received_at", "oms_reviewed_at": "reviewed_at"}),
+        (
+            SourceKind.WMS,
+            {
+                "wms_received_at": "received_at",
+                "picked_at": "picked_at",
+                "wms_shipped_at": "shipped_at",
+            },
+        ),
+    ):
+        rows = [r for r in receipts if r.source.kind == kind]
+        for column, name in columns.items():
+            moments = [m for r in rows if (m := getattr(r, name)) is not None]
+            setattr(order, column, min(moments, default=None))
+
+
+def deadline_of(order: Order) -> datetime | None:
+    """When it is too late: the balance's end, else the promised dispatch, else payment + 48 h."""
+    if order.presale_phase == PresalePhase.DEPOSIT_PAID:
+        return order.balance_due_at
+    if order.promised_ship_at is not None:
+        return order.promised_ship_at
+    paid = order.paid_at or order.gateway_paid_at
+    return paid + DEFAULT_SHIP_WITHIN if paid else None
+
+
+def moment_of_stage(order: Order) -> tuple[datetime | None, str]:
+    """When an order entered its stage, by its own times, and whether that is observed."""
+    moments = {
+        Stage.AWAIT_PAY: order.placed_at,
+        Stage.DEPOSIT_PAID: order.deposit_paid_at,
+        Stage.AWAIT_GROUP: order.paid_at,
+        Stage.PLATFORM_HOLD: order.paid_at,
+        Stage.AWAIT_SHIP: order.paid_at or order.placed_at,
+        Stage.SHIPPED: order.shipped_at,
+        Stage.DELIVERED: order.delivered_at,
+        Stage.COMPLETED: order.delivered_at,
+        Stage.CLOSED_UNPAID: order.closed_at,
+        Stage.CLOSED_REFUNDED: order.closed_at,
+    }
+    moment = moments.get(Stage(order.stage))
+    kind = StatusEvent.Kind.OBSERVED if moment else StatusEvent.Kind.INFERRED
+    return moment, kind
+
+
+def is_held_by_platform(order: Order) -> bool:
+    """Whether the platform has the order in review, in an open group, or paused."""
+    return bool(
+        order.risk_state
+        or order.group_state == GroupState.OPEN
+        or order.stage in {Stage.AWAIT_GROUP, Stage.PLATFORM_HOLD}
+    )
+
+
+def ready_at(order: Order) -> datetime | None:
+    """Since when an order may be worked on: its payment, or the platform letting go of it."""
+    if order.paid_at is None or order.released_at is None:
+        return order.paid_at
+    return max(order.paid_at, order.released_at)
+
+
+def evidence_of(
+    order: Order, lines: Sequence[Line], connected: frozenset[str] | set[str]
+) -> Evidence:
+    """Read an order's columns and lines as evidence for the twelve nodes."""
+    is_mall = order.channel == Channel.PRIVATE_MALL
+    blocked, skipped = set(), set()
+    if is_held_by_platform(order):
+        blocked.add("platform_hold")
+        if not is_mall:
+            skipped.add("callback")  # the platform has not let go: nothing is due at the OMS
+    if (
+        order.paid_fen is not None
+        and order.payable_fen is not None
+        and order.paid_at is not None
+        and order.refund_state == ""
+        and abs(order.paid_fen - order.payable_fen) > PRICE_TOLERANCE_FEN
+    ):
+        blocked.add("price")
+    if order.is_cod:
+        skipped.add("payment")
+    if "oms" not in connected and not is_mall:
+        skipped.add("callback")
+    stocked = [line for line in lines if line.stock_available is not None or line.locked_at]
+    if not stocked:
+        skipped.add("stock")
+    locked = [line.locked_at for line in stocked]
+    return Evidence(
+        moments={
+            "placed": order.placed_at,
+            "paid": order.paid_at,
+            "ready": ready_at(order),
+            "gateway_paid": order.gateway_paid_at,
+            "approved": order.approved_at,
+            "locked": max((m for m in locked if m), default=None) if all(locked) else None,
+            "oms_received": order.oms_received_at,
+            "oms_reviewed": order.oms_reviewed_at,
+            "wms_received": order.wms_received_at,
+            "picked": order.picked_at,
+            "wms_shipped": order.wms_shipped_at,
+            "shipped": order.shipped_at
+            or (order.wms_shipped_at if order.stage in {Stage.SHIPPED, Stage.DELIVERED} else None),
+            "delivered": order.delivered_at,
+        },
+        blocked=frozenset(blocked),
+        skipped=frozenset(skipped),
+        sources=frozenset(connected),
+        overrides={"callback": ("paid",)} if is_mall else {},
+        is_over=order.stage in FINAL_STAGES or order.stage == Stage.DELIVERED,
+        closed_at=order.closed_at or order.delivered_at,
+    )
+
+
+def stand_at(order: Order, passages: Sequence[Passage]) -> None:
+    """Write the node an order stands at (empty when it has left the river)."""
+    last = passages[-1] if passages else None
+    if last is not None and last.left_at is None:
+        order.node, order.node_entered_at = last.node, last.entered_at
+    else:
+        order.node, order.node_entered_at = "", None
