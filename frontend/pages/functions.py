@@ -42,10 +42,10 @@ def list_samples() -> list[Order]:
 
 
 def find_order(number: str) -> Order | None:
-    """The order with this number, else the first whose number begins with it."""
-    query = Order.objects.select_related("shop").order_by("order_no", "-pk")
-    after = number + chr(0x10FFFF)
-    return query.filter(order_no__gte=number, order_no__lt=after).first()
+    """The order with this number, else the newest whose number begins with it."""
+    query = Order.objects.select_related("shop").order_by("-placed_at", "-pk")
+    exact = query.filter(order_no=number).first()
+    return exact or query.filter(order_no__startswith=number).first()
 
 
 def pick_order(request: Any) -> dict[str, Any]:
