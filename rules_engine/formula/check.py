@@ -500,10 +500,12 @@ class _Checker:
 
     def warn_date(self, chain: Chain) -> None:
         """2026-11-11 without quotes is 2004."""
+        if len(chain.rest) != 2 or not isinstance(chain.first, Literal):
+            return
         operators = {operator for operator, _ in chain.rest}
         parts = [chain.first, *(operand for _, operand in chain.rest)]
         values = [part.value for part in parts if isinstance(part, Literal)]
-        if len(parts) != 3 or len(values) != 3 or operators not in ({"-"}, {"/"}):
+        if len(values) != 3 or operators not in ({"-"}, {"/"}):
             return
         year, month, day = values
         if not isinstance(year, float) or not isinstance(month, float):

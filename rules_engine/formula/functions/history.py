@@ -125,7 +125,7 @@ def _time_spent(now: Value, passages: Value, events: Value, wanted: Value, unit:
     uses_now=True,
     cost=Cost.ROWS,
     topic=_TOPIC,
-    aliases=("在阶段时长小时",),
+    aliases=("在节点时长", "在阶段时长小时"),
     blank=_NO_BLANK,
     unknown=_UNKNOWN,
     reading="在{0}停留的小时数",
