@@ -235,14 +235,13 @@ def _within(fetch: Prefetch, prefix: str, length: timedelta) -> dict[str, dateti
     }
 
 
-def _read_found(rows: QuerySet[Any], key: str, prefix: str = "") -> list[_Found]:
+def _read_found(rows: QuerySet[Any], key: str) -> list[_Found]:
     # No name twice: over a ranked query Django then hands out shifted columns (5.2).
-    names = [name for name in (f"{prefix}{column}" for column in _COLUMNS) if name != key]
+    names = [name for name in _COLUMNS if name != key]
     found = []
     for value, *rest in rows.values_list(key, *names):
-        order = dict(zip((name.removeprefix(prefix) for name in names), rest, strict=True))
-        if key in _COLUMNS:
-            order[key] = value
+        order = dict(zip(names, rest, strict=True))
+        order[key] = value
         found.append(_Found(order, value))
     return found
 
@@ -393,7 +392,7 @@ def _fetch_linked(fetch: Prefetch, heads: list[dict[str, Any]]) -> list[_Answer]
 
 
 def _fetch_same_sku(fetch: Prefetch, heads: list[dict[str, Any]]) -> list[_Answer]:
-    """Recent orders with one of the order's SKUs; three queries, whatever the chunk."""
+    """Recent orders with one of the order's SKUs; four queries, whatever the chunk."""
     lines = OrderLine.objects.filter(is_gift=False).exclude(sku="")
     skus: dict[int, list[str]] = defaultdict(list)
     ids = [head["pk"] for head in heads]
@@ -403,20 +402,31 @@ def _fetch_same_sku(fetch: Prefetch, heads: list[dict[str, Any]]) -> list[_Answe
         sku__in={sku for some in skus.values() for sku in some},
         **_within(fetch, "order__", timedelta(hours=SAME_SKU_HOURS)),
     )
-    found = _read_found(_newest(recent, "sku", "order__"), "sku", "order__") if skus else []
+    # Pairs first: an order is read once, however many of the SKUs it has.
+    pairs = list(_newest(recent, "sku", "order__").values_list("sku", "order_id")) if skus else []
+    others_ids = sorted({order_id for _sku, order_id in pairs})
+    found = [
+        one
+        for start in range(0, len(others_ids), _MAX_IDS)
+        for one in _read_found(
+            Order.objects.filter(pk__in=others_ids[start : start + _MAX_IDS]), "pk"
+        )
+    ]
+    # Newest first, so that the place in the list sorts without looking at times again.
+    orders = {one.key: one.order for one in sorted(found, key=lambda one: _age(one.order))}
+    places = {pk: place for place, pk in enumerate(orders)}
     writer = _Rows(fetch, SAME_SKU, _quantities(fetch, SAME_SKU, (one.order for one in found)))
-    by_sku: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
-    for one in found:
-        by_sku[one.key][one.order["pk"]] = one.order
+    by_sku: dict[str, set[int]] = defaultdict(set)
+    for sku, order_id in pairs:
+        by_sku[sku].add(order_id)
     answers: list[_Answer] = []
     for head in heads:
         if head["pk"] not in skus or fetch.is_late(head):
             answers.append(_unknown(head, SAME_SKU))
             continue
-        others = {pk: o for sku in skus[head["pk"]] for pk, o in by_sku[sku].items()}
-        others.pop(head["pk"], None)
-        rows = [writer.row(o) for o in sorted(others.values(), key=_age)]
-        answers.append(_answer(head, SAME_SKU, rows))
+        others = set().union(*(by_sku[sku] for sku in skus[head["pk"]])) - {head["pk"]}
+        chosen = sorted(others & places.keys(), key=places.__getitem__)[:MAX_RELATED]
+        answers.append(_answer(head, SAME_SKU, [writer.row(orders[pk]) for pk in chosen]))
     return answers
 
 
