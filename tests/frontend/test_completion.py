@@ -16,7 +16,7 @@ from connectors.orders.models import CustomField
 from rules_engine.facts.catalog import FACTS
 from rules_engine.facts.services import get_names
 from rules_engine.formula import FUNCTIONS, check
-from tests.factories import World
+from tests.factories import World, publish_table
 
 pytestmark = pytest.mark.django_db
 
@@ -79,6 +79,25 @@ def test_custom_fields_of_another_division_are_not_offered(world: World) -> None
     assert "我们的字段" in text
     assert "我们的列" in text
     assert "别家" not in text
+
+
+def test_lookup_tables_are_offered_with_keys_and_columns_where_they_are_published(
+    world: World,
+) -> None:
+    client = sign_in(world)
+    before = ask(client)
+    with for_environment(world.production):
+        publish_table(world)
+
+    after = ask(client, **{"If-None-Match": before["ETag"]})
+    names = [table["label"] for table in after.json()["tables"]]
+    assert "运费表" in names
+    table = after.json()["tables"][names.index("运费表")]
+    assert table["keys"]
+    assert table["columns"]
+
+    client.post(reverse("switch_environment"), {"environment": world.staging.public_id})
+    assert "运费表" not in [t["label"] for t in ask(client).json()["tables"]]
 
 
 def test_an_unchanged_answer_is_not_sent_again_and_a_changed_one_is(world: World) -> None:

@@ -15,8 +15,9 @@ from django.urls import reverse
 from config.tenancy.models import Role
 from config.tenancy.scope import for_environment
 from connectors.orders.models import CustomField, Order
+from rules_engine.facts.services import get_names
 from rules_engine.formula import FUNCTIONS
-from tests.factories import World, make_order, make_sources
+from tests.factories import World, make_order, make_sources, publish_table
 
 pytestmark = pytest.mark.django_db
 HX = {"HX-Request": "true"}
@@ -225,3 +226,30 @@ def test_the_number_of_queries_does_not_grow_with_the_orders(
         for _ in range(8):
             make_order()
     assert count() == few
+
+
+def test_a_published_table_is_asked_for_real_and_shown_in_the_tree(
+    supervisor: Client, world: World, order: Order
+) -> None:
+    example = '查表("运费表", "浙江省", "运费")'
+    assert "运费表 用的是例子里的值" in text_of(try_out(supervisor, "LOOKUPTABLE", formula=example))
+
+    with for_environment(world.production):
+        publish_table(world)
+        names = get_names()
+    table = names.tables[0]
+    keys = ", ".join('"没有这个键"' for _key in table.keys)
+    formula = f'查表("{table.name}", {keys}, "{table.columns[0].label}", 77)'
+    said = text_of(try_out(supervisor, "LOOKUPTABLE", formula=formula))
+
+    assert "得出 77" in said
+    assert "行的表" in said
+    assert f"查表：{table.name}" in said
+    assert "用的是例子里的值" not in said
+
+
+def test_other_orders_are_read_row_by_row(supervisor: Client, world: World, order: Order) -> None:
+    said = text_of(try_out(supervisor, "COUNT", formula="计数(同商品订单, 实付金额 > 0)"))
+
+    assert "还读同商品订单" in said
+    assert f"订单 {order.order_no} 得出" in said
