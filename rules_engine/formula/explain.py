@@ -266,7 +266,13 @@ def _say_call(node: Invoke) -> str:
         return _say_list(function.reading, parts)
     places = [int(index) for index in re.findall(r"\{([0-9])\}", function.reading)]
     if places and max(places) < len(parts):
-        return re.sub(r"\{([0-9])\}", lambda match: parts[int(match[1])], function.reading)
+        said = re.sub(r"\{([0-9])\}", lambda match: parts[int(match[1])], function.reading)
+        more = [
+            f"{function.parameter_at(index).label} {part}"
+            for index, part in enumerate(parts)
+            if index not in places
+        ]
+        return f"{said}（{'，'.join(more)}）" if more else said
     return f"{function.zh}({'、'.join(_say(part) for part in node.typed_args)})"
 
 

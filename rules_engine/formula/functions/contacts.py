@@ -98,6 +98,7 @@ def _levels() -> tuple[Parameter, ...]:
     cost=Cost.TEXT,
     blank=_LEVELS_BLANK,
     unknown=_HIDDEN,
+    reading="由{*}组成的地址完整",
     description=gettext_noop(
         "地址有省、市、区县（写了详细地址时也要有）就成立；直辖市不用写市，东莞、中山、儋州、嘉峪关等"
         "不设区县的城市和县级市不用写区县；被星号遮住的一级算有。也可以只给一个写在一行里的地址。"
@@ -126,6 +127,7 @@ def is_address_complete(*values: str) -> Value:
     cost=Cost.TEXT,
     blank=_LEVELS_BLANK,
     unknown=_HIDDEN,
+    reading="由{*}组成的地址缺少的部分",
     description=gettext_noop(
         "地址缺少哪几级，用顿号隔开；完整时得出空文本。参数与 地址完整 相同。"
     ),
