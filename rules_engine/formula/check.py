@@ -19,7 +19,7 @@ from .explain import name_of, write_text
 from .functions import Function, Sees, Style, constant_named, find_function, function_names
 from .functions.registry import Parameter
 from .functions.texts import BadPattern, compile_pattern
-from .limits import MAX_FINDINGS, MAX_PATTERN, start_text_work
+from .limits import MAX_CHARACTERS, MAX_FINDINGS, MAX_PATTERN, start_text_work
 from .lookups import TABLE_FUNCTION, resolve_table, resolve_term
 from .mend import mend
 from .moments import parse_moment
@@ -180,6 +180,8 @@ def check(text: str, names: Names, *, kind: Kind = "any") -> Checked:
 
 def _find_behind(text: str, findings: Sequence[Finding], names: Names) -> list[Finding]:
     """The findings of a text that does not hold together, and those behind them."""
+    if len(text) > MAX_CHARACTERS:
+        return list(findings)  # nothing is made of a text that long
     mended = mend(text, findings)
     if mended.tree is not None:
         checker = _Checker(mended.text, names)

@@ -103,7 +103,7 @@ def test_hostile_expression_takes_little_memory(plan: str) -> None:
         tracemalloc.stop()
 
     print(f"most memory, {plan} plan: {most[0] / 1e6:.1f} MB, {most[1:]}")  # noqa: T201 - shown with -s
-    assert most[0] < BYTES, most
+    assert most[0] < BYTES / 5, most  # far below the bar: a growing one is seen in time
 
 
 def test_every_refusal_holds_at_run_time_as_well() -> None:
@@ -162,7 +162,7 @@ def test_fresh_process_stays_small_over_the_whole_file(plan: str) -> None:
         f"{plan} plan, {len(lines)} expressions: {found['before_kb'] / 1024:.0f} MB before, "
         f"{grown / 1024:.0f} MB more after, slowest {found['slowest_ms']:.0f} ms"
     )
-    assert grown * 1024 < BYTES * 2  # of all together; one may take 50 MB
+    assert grown * 1024 < BYTES / 2  # of all together; one may take 50 MB
     assert done.stderr == b""
 
 
