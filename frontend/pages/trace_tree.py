@@ -36,6 +36,7 @@ ROWS_SHOWN = 3
 SMALL = 40  # parts up to which everything that was evaluated stands open
 _OPEN_DEPTH = 2  # of a larger tree
 _BRIEF, _BRIEF_PART = 44, 14  # characters of a part, and of a part within it
+_BRIEF_CHAIN = 16
 _UNITS = frozenset({"分钟", "小时"})
 
 
@@ -213,4 +214,9 @@ def _shorten(node: Node) -> str:
         return said if len(said) <= _BRIEF_PART else f"{said[: _BRIEF_PART - 1]}…"
     if isinstance(node, Invoke):
         return f"{node.function.zh}(…)" if node.args else f"{node.function.zh}()"
+    if isinstance(node, Chain) and len(node.rest) == 1:
+        operator, operand = node.rest[0]
+        if not isinstance(node.first, Chain) and not isinstance(operand, Chain):
+            said = f"{_shorten(node.first)}{operator}{_shorten(operand)}"
+            return said if len(said) <= _BRIEF_CHAIN else "…"
     return "…"

@@ -76,6 +76,8 @@ def test_a_long_part_is_called_by_its_shape_and_keeps_its_text() -> None:
 
     assert root.brief == "如果(且(…)，不通过()，通过())"
     assert root.text.startswith("如果(且(实付金额>100")
+    rows = tree_of("如果(计数(明细, 且(数量>1, 单价>100, 行金额>100))>2, 实付金额/0, 备注&1+2*3)")
+    assert rows[0].brief == "如果(计数(…)>2，实付金额/0，…)"
 
 
 class _Balance(HTMLParser):
@@ -122,4 +124,4 @@ def test_what_a_function_reads_besides_has_no_row_and_words_are_said_by_their_na
 
     assert [r.depth for r in rows] == [0, 1, 1, 1, 1, 2]
     assert rows[1].brief == '曾进入("推送WMS")'
-    assert rows[0].brief == "且(曾进入(…)，曾进入(…)，曾进入(…)，…)"
+    assert rows[0].brief == "且(曾进入(…)，曾进入(…)，曾进入(…)，实付金额>0)"
