@@ -515,7 +515,11 @@ class Batch:
         found = branches[0].union(*branches[1:])[: MAX_RELATED_MARKED + len(own)]
         others = sorted(set(found) - own)[:MAX_RELATED_MARKED]
         if others:
-            Order.objects.filter(pk__in=others).update(revision=F("revision") + 1)
+            # A row that somebody else holds gets its new revision from him.
+            free = Order.objects.filter(pk__in=others).order_by("pk")
+            free = free.select_for_update(no_key=True, skip_locked=True)
+            ids = list(free.values_list("pk", flat=True))
+            Order.objects.filter(pk__in=ids).update(revision=F("revision") + 1)
 
 
 def place_of(record: CanonicalOrder) -> str:

@@ -34,7 +34,13 @@ from rules_engine.facts.collect import (
     standings_as_of,
 )
 from rules_engine.facts.related import NOTHING, Prefetch, digest_with
-from rules_engine.facts.services import load_facts, open_personal, take_snapshots
+from rules_engine.facts.services import (
+    Snapshot,
+    load_facts,
+    open_personal,
+    store_snapshots,
+    take_snapshots,
+)
 from rules_engine.facts.tables import newest_publication
 from rules_engine.rules.needs import prefetched_ids
 from rules_engine.rules.services import (
@@ -303,8 +309,9 @@ class _Pass:
             dict(zip(_COLUMNS, row, strict=True))
             for row in Order.objects.filter(pk__in=ids).order_by("pk").values_list(*_COLUMNS)
         ]
-        outcomes = self._judge_all(list(self._with_values(rows)), scored)
-        self._write(outcomes, scored)
+        taken: dict[int, Snapshot] = {}
+        outcomes = self._judge_all(list(self._with_values(rows, taken)), scored)
+        self._write(outcomes, taken, scored)
         self.watch.save(self.now)
 
     def _judge_all(self, prepared: Sequence[_Prepared], scored: Scored) -> list[_Outcome]:
@@ -362,9 +369,9 @@ class _Pass:
         )
 
     def _with_values(
-        self, rows: Sequence[dict[str, Any]]
+        self, rows: Sequence[dict[str, Any]], taken: dict[int, Snapshot]
     ) -> Iterator[tuple[dict[str, Any], Values, str]]:
-        """Rows that may be written, with the values of their facts."""
+        """Rows that may be written, with the values of their facts; new snapshots go to `taken`."""
         fresh = [row for row in rows if not self._is_older(row)]
         if self.as_of is not None:
             yield from self._as_of_values(fresh)
@@ -375,14 +382,14 @@ class _Pass:
             if row["fact_snapshot__revision"] != row["revision"]
             or row["fact_snapshot__form"] != self.form
         ]
-        taken = {}
         if stale:
             orders = list(Order.objects.filter(pk__in=stale).order_by("pk"))
-            taken = take_snapshots(orders, self.setting, now=self.now)
+            taken.update(take_snapshots(orders, self.setting, now=self.now))
         extras = self.prefetch.fetch([row["pk"] for row in fresh])
         for row in fresh:
             if row["pk"] in taken:
-                stored, digest = taken[row["pk"]]
+                snapshot = taken[row["pk"]]
+                stored, digest = snapshot.values, snapshot.digest
             else:
                 stored, digest = (
                     load_facts(row["fact_snapshot__facts"]),
@@ -460,8 +467,12 @@ class _Pass:
 
     # -- writing ---------------------------------------------------------------------------------
 
-    def _write(self, outcomes: Sequence[_Outcome], scored: Scored) -> None:
+    def _write(
+        self, outcomes: Sequence[_Outcome], taken: Mapping[int, Snapshot], scored: Scored
+    ) -> None:
         moved = [o for o in outcomes if self._is_moved(o)]
+        self._lock_orders({*taken, *(o.row["pk"] for o in moved)})
+        store_snapshots(taken.values())
         lost = self._lose_races(moved)
         moved = [o for o in moved if o.row["pk"] not in lost]
         upsert_rows(
@@ -494,6 +505,17 @@ class _Pass:
             or row["score__fact_digest"] != outcome.digest
             or (self.tables_at is not None and row["score__scored_at"] < self.tables_at)
         )
+
+    @staticmethod
+    def _lock_orders(order_ids: set[int]) -> None:
+        """Lock the orders whose rows are about to be written, first and in id order.
+
+        Receiving, repairing and placing a hold lock the order too, and then write beside it: with
+        the order locked first everywhere, nobody waits for somebody who waits for him.
+        """
+        if order_ids and connection.features.has_select_for_update:
+            orders = Order.objects.filter(pk__in=order_ids).order_by("pk")
+            list(orders.select_for_update(no_key=True).values_list("pk", flat=True))
 
     def _lose_races(self, moved: Sequence[_Outcome]) -> set[int]:
         """Where writers run side by side: lock the scores about to be written, in id order.

@@ -24,6 +24,7 @@ from rules_engine.facts.services import (
     get_names,
     load_facts,
     open_personal,
+    store_snapshots,
     take_snapshots,
 )
 from rules_engine.formula import (
@@ -306,14 +307,15 @@ def test_snapshot_seals_personal_facts_and_reads_back_whole(world: World) -> Non
         record = canonical_order(remark="放门口，打 13800001234")
         receive([record], source=sources["channel"], now=NOW)
         order = Order.objects.get(order_no=record.order_no)
-        values, digest = take_snapshots([order], read_setting(), now=NOW)[order.pk]
+        taken = take_snapshots([order], read_setting(), now=NOW)[order.pk]
+        store_snapshots([taken])
         snapshot = FactSnapshot.objects.get(order=order)
 
     assert "13800001234" not in snapshot.facts + snapshot.personal_sealed
     assert open_personal(snapshot.personal_sealed) == {"order.remark": "放门口，打 13800001234"}
     stored = load_facts(snapshot.facts) | open_personal(snapshot.personal_sealed)
-    assert stored == load_facts(dump_facts(values))
-    assert (snapshot.revision, snapshot.digest) == (order.revision, digest)
+    assert stored == load_facts(dump_facts(taken.values))
+    assert (snapshot.revision, snapshot.digest) == (order.revision, taken.digest)
 
 
 def test_error_value_survives_its_snapshot() -> None:
