@@ -27,7 +27,7 @@ from .names import OWN, TABLE_PREFIX, Field, Names, nearest_name
 from .operators import COMPARISONS, number_to_text, parse_number, to_logical
 from .parse import WORD_OPERATORS, parse
 from .row_plan import evaluate_constant
-from .tokens import is_bare_name, read_tokens
+from .tokens import fold_letters, is_bare_name, read_tokens
 from .tree import (
     Call,
     Chain,
@@ -664,7 +664,12 @@ class _Checker:
         return bool(args[0].kinds & {ValueType.ROWS, ValueType.ANY})
 
     def say_unknown_function(self, node: Call) -> None:
-        near = _OTHER_NAMES.get(node.name.upper()) or self.suggest(node.name, function_names())
+        plain = fold_letters(node.name)  # full-width letters are offered, never taken for others
+        near = (
+            plain
+            if find_function(plain) is not None
+            else _OTHER_NAMES.get(node.name.upper()) or self.suggest(node.name, function_names())
+        )
         fix = Fix(node.start, node.name_end, near, f"改成 {near}") if near else None
         hint = f"，是不是 {near}？" if near else "；函数可以从函数列表里选"
         self.say_at(

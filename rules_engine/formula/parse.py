@@ -252,7 +252,7 @@ class _Parser:
                 break
         self.come_back()
         end = self.tokens[self.index - 1].end
-        return Call(name.start, end, fold_function_name(name.value), name.end, tuple(args))
+        return Call(name.start, end, name.value, name.end, tuple(args))
 
     def expect_closing(self, opening: Token) -> None:
         token = self.tokens[self.index]
@@ -433,12 +433,3 @@ def _joining(tokens: list[Token], index: int) -> str:
     before = tokens[index - 1] if index else token
     follows_operand = before.kind != "op" or before.value in (")", "%")
     return joined if index and follows_operand else ""
-
-
-def fold_function_name(typed: str) -> str:
-    """Fold a name written wholly in full-width letters; leave mixed width alone."""
-    folded = fold_letters(typed)
-    if folded == typed:
-        return typed
-    wide = all(ord(character) > 0x7F for character in typed)
-    return folded if wide and not folded.startswith("_") else typed

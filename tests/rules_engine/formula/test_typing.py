@@ -63,14 +63,26 @@ def test_folding_table_is_the_one_written_here() -> None:
         ("a＆“元”", 'a&"元"'),
         ("【a】＋［a］", "[a]+[a]"),
         ("a　＋　1", "a + 1"),
-        ("ＳＵＭ（a，1）", "SUM(a,1)"),
-        ("ｓｕｍ(a,1)", "SUM(a,1)"),
         ("１２。５＋１．５", "12.5+1.5"),
         ("＂x＂", '"x"'),
     ],
 )
 def test_full_width_mark_means_what_its_plain_one_means(typed: str, plain: str) -> None:
     assert evaluate(typed, {"a": 3.0}) == evaluate(plain, {"a": 3.0})
+
+
+@pytest.mark.parametrize("typed", ["ＳＵＭ（a，1）", "ｓｕｍ(a,1)", "SＵM(a,1)"])
+def test_a_name_in_full_width_letters_is_offered_in_plain_ones_never_taken_for_them(
+    typed: str,
+) -> None:
+    names = Names([Field("f", "a", "", ValueType.NUMBER)])
+    checked = check(typed, names)
+
+    (finding,) = checked.findings
+    assert (finding.code, finding.start, finding.end) == ("unknown_function", 0, 3)
+    assert finding.fix is not None
+    mended = typed[: finding.fix.start] + finding.fix.text + typed[finding.fix.end :]
+    assert check(mended, names).is_valid
 
 
 def test_typed_text_is_kept_as_typed() -> None:
