@@ -63,7 +63,7 @@ def parse_clock(text: str) -> float | None:
 def make_day(year: int, month: int, day: int) -> int | None:
     """Return the serial of a day; months and days outside their range run on, as in Excel.
 
-    None outside the calendar. Excel's calendar has a 29 February 1900, so earlier days are one less.
+    None outside the calendar. Excel's calendar has a 29 February 1900, so earlier months are one less.
     """
     if 0 <= year < 1900:
         year += 1900
@@ -71,9 +71,8 @@ def make_day(year: int, month: int, day: int) -> int | None:
     month = (month - 1) % 12 + 1
     if not 1899 <= year <= 9999 or abs(day) > 4_000_000:
         return None
-    serial = round(to_serial(dt.date(year, month, 1))) + day - 1
-    if serial < FIRST_TRUE_DAY:
-        serial -= 1
+    first = round(to_serial(dt.date(year, month, 1)))
+    serial = first - (first < FIRST_TRUE_DAY) + day - 1  # 1900-02-29 is counted, as days run on
     return serial if 0 <= serial < MAX_SERIAL else None
 
 

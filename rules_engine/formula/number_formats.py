@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
@@ -151,6 +152,8 @@ def _write_number(size: float, pieces: tuple[_Piece, ...]) -> str:
         return "".join(number_to_text(size) if k == "general" else p for k, p in pieces)
     kinds = [kind for kind, _ in pieces]
     size *= 100.0 ** kinds.count("percent")
+    if math.isinf(size):
+        raise OverflowError  # #NUM!
     point = kinds.index("point") if "point" in kinds else len(kinds)
     digits_before = [i for i, kind in enumerate(kinds) if kind == "digit" and i < point]
     digits_after = [i for i, kind in enumerate(kinds) if kind == "digit" and i > point]
@@ -173,7 +176,8 @@ def _fill(
     is_grouped: bool,
 ) -> str:
     rounded = round_half_away(size, float(len(digits_after)))
-    whole, _, fraction = f"{rounded:.{len(digits_after)}f}".partition(".")
+    shown = Decimal(f"{rounded:.15g}")  # 15 digits, then zeros: the rest is binary dust
+    whole, _, fraction = f"{shown:.{len(digits_after)}f}".partition(".")
     whole = whole.lstrip("0")
     spare = len(whole) - len(digits_before)
     kept = len(fraction.rstrip("0"))
