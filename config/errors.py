@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 
 def gettext_noop(message: str) -> str:
@@ -10,11 +12,38 @@ def gettext_noop(message: str) -> str:
     return message
 
 
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """Words of ours inside a message: a Chinese template and what fills it, other phrases too.
+
+    str() is the Chinese text; `config.wording` says it in the language of the reader.
+    """
+
+    message: str
+    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __str__(self) -> str:
+        return self.message % self.params if self.params else self.message
+
+
+BY_COMMA: Final = gettext_noop("%(before)s、%(next)s")
+BY_SEMICOLON: Final = gettext_noop("%(before)s；%(next)s")
+
+
+def join_phrases(parts: Iterable[Phrase | str], joint: str = BY_COMMA) -> Phrase:
+    """Parts as one phrase with the marks of the reader's language between them."""
+    first, *others = [*parts] or [""]
+    joined = first if isinstance(first, Phrase) else Phrase("%(text)s", {"text": first})
+    for part in others:
+        joined = Phrase(joint, {"before": joined, "next": part})
+    return joined
+
+
 class AppError(Exception):
     """Base of all our errors.
 
     `message` is a Chinese template with named %(x)s placeholders, `params` fills them,
-    `code` is stable English for programs. Edges translate `message` and then fill it in.
+    `code` is stable English for programs. Edges say it with `config.wording`.
     """
 
     code = "error"

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from config.errors import AppError, BadInput, NotAllowed, NotFound, WrongState
 from config.tenancy.roles import list_environments, list_memberships, rights_in
 from config.tenancy.scope import for_environment, for_tenant
+from config.wording import say_error
 
 SESSION_KEY = "environment"
 
@@ -75,7 +76,7 @@ _REFUSALS: dict[type[AppError], int] = {NotAllowed: 403, WrongState: 409, BadInp
 def refuse(request: HttpRequest, error: AppError) -> HttpResponse:
     """The page that says why something was not done; the transaction has been rolled back."""
     heading = _("没有这项权限") if isinstance(error, NotAllowed) else _("没有做成")
-    message = _(error.message) % error.params if error.params else _(error.message)
+    message = say_error(error)
     status = next(code for kind, code in _REFUSALS.items() if isinstance(error, kind))
     if request.headers.get("HX-Request"):  # a fragment says it in one line
         return HttpResponse(message, status=status, content_type="text/plain; charset=utf-8")

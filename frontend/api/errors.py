@@ -12,6 +12,7 @@ from rest_framework import exceptions, serializers
 from rest_framework.response import Response
 
 from config.errors import AppError, BadInput, NotAllowed, NotFound, WrongState
+from config.wording import say_error, translate_params
 
 _APP_STATUS: tuple[tuple[type[AppError], int], ...] = (
     (BadInput, 400),
@@ -47,8 +48,8 @@ def handle_error(exc: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(exc, AppError):
         for kind, status in _APP_STATUS:
             if isinstance(exc, kind):
-                message = _(exc.message) % exc.params if exc.params else _(exc.message)
-                return error_response(status, code=exc.code, message=message, params=exc.params)
+                params = translate_params(exc.params)
+                return error_response(status, code=exc.code, message=say_error(exc), params=params)
         return None
     if isinstance(exc, exceptions.Throttled):
         seconds = max(1, math.ceil(exc.wait or 1))

@@ -35,6 +35,7 @@ from config.tenancy.roles import (
     WRITE_RULES,
     check_right,
 )
+from config.wording import translate
 from connectors.orders.nodes import Node
 from connectors.orders.services import list_nodes
 from frontend.context import find_url
@@ -187,7 +188,7 @@ def _list_rows(content: Mapping[str, Any], figures: Mapping[str, Any]) -> list[R
 
 
 def _word(problem: Problem) -> dict[str, Any]:
-    return {"text": _(problem.message) % problem.params, "ids": problem.ids}
+    return {"text": translate(problem.message, problem.params), "ids": problem.ids}
 
 
 @dataclass(frozen=True)
@@ -264,7 +265,9 @@ def _release_context(
     if version is not None and version.state != State.PUBLISHED:
         # The first drawing of its own is compared with the shipped one it replaces.
         before = published.content if published else default_canvas(nodes)
-        changes = [_(c.message) % c.params for c in describe_changes(before, version.content)]
+        changes = [
+            translate(c.message, c.params) for c in describe_changes(before, version.content)
+        ]
         reviews = list(version.reviews.select_related("reviewer").order_by("-at"))
     return {
         "published": published,

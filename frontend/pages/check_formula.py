@@ -9,6 +9,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from config.wording import say
 from rules_engine.facts.catalog import MOVING_IDS, SOURCE_LABELS, Fact
 from rules_engine.facts.services import format_value
 from rules_engine.formula import (
@@ -31,7 +32,7 @@ from rules_engine.formula.limits import MAX_NODES, MAX_STEPS
 from rules_engine.formula.names import Table
 from rules_engine.formula.tree import FieldUse, Invoke, Node, walk
 
-_PLACE = re.compile(r"^第 \d+ 行第 \d+ 列：")
+_PLACE = re.compile(r"^(第 \d+ 行第 \d+ 列：|Line \d+ column \d+: )")
 _BARE = re.compile(
     r"[A-Za-z_\u3007\u3400-\u4dbf\u4e00-\u9fff][A-Za-z0-9_\u3007\u3400-\u4dbf\u4e00-\u9fff]*"
 )
@@ -85,7 +86,7 @@ def describe_formula(checked: Checked) -> Looked:
 def _remark(finding: Finding, text: str) -> Remark:
     before = text[: finding.start]
     snippet = text[finding.start : finding.end]
-    said = _(finding.message) % finding.params
+    said = say(finding.phrase)
     return Remark(
         text=_PLACE.sub("", said),
         start=finding.start,

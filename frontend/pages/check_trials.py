@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy
 from config.errors import AppError, BadInput, gettext_noop
 from config.releases.models import Version
 from config.tenancy.models import Role
+from config.wording import say_error
 from connectors.orders.models import Order
 from frontend.pages.check_formula import (
     Looked,
@@ -99,8 +100,7 @@ def lines_of(error: AppError) -> list[str]:
     if problems:
         head = _("规则文件有 %(n)s 处问题，没有导入：") % {"n": len(problems)}
         return [head, *(p.sentence for p in problems[: services.MAX_SHOWN])]
-    text = _(error.message)
-    return [text % error.params if error.params else text]
+    return [say_error(error)]
 
 
 def look_at(formula: str, kind: str) -> Looked:

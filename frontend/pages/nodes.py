@@ -17,6 +17,7 @@ from config.errors import BadInput, NotFound, gettext_noop
 from config.releases import services as releases
 from config.releases.models import State, Version
 from config.tenancy.roles import REVIEW_RULES, VIEW_BOARD, WRITE_RULES, check_right
+from config.wording import say_error
 from connectors.orders.nodes import BLOCKERS, DEFAULT_NODES, MOMENTS, nodes_to_content
 from connectors.orders.services import NODE_TABLE_KEY, NODE_TABLE_KIND
 from connectors.shops.models import SourceKind
@@ -189,7 +190,7 @@ def _find_problem(content: dict[str, Any]) -> str:
     try:
         releases.get_kind(NODE_TABLE_KIND).check(content)
     except BadInput as error:
-        return _(error.message) % error.params
+        return say_error(error)
     return ""
 
 

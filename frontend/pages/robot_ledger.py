@@ -20,6 +20,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from config.audit.services import record
 from config.errors import AppError, BadInput, gettext_noop
 from config.tenancy.roles import MANAGE_CONNECTORS, VIEW_ORDERS, check_right
+from config.wording import say_error
 from connectors.http import AddressRefused
 from frontend.pages.orders import decode_key, encode_key
 from workflows.interventions.delivery import MINUTE
@@ -179,7 +180,7 @@ def robot_new(request: Any) -> HttpResponse:
                 **choices,
             )
         except (AddressRefused, BadInput) as refusal:
-            error, status = _(refusal.message) % refusal.params, 400
+            error, status = say_error(refusal), 400
             _record_refusal(request, refusal)
         else:
             messages.success(

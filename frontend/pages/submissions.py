@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from config.releases.models import Review, State, Version
+from config.wording import translate
 from connectors.orders.nodes import DEFAULT_NODES, nodes_to_content
 from connectors.orders.services import NODE_TABLE_KIND, list_nodes
 from frontend.pages import check_trials as trials
@@ -63,7 +64,7 @@ def _describe_nodes(version: Version, published: Version | None) -> str:
 
 def _describe_canvas(version: Version, published: Version | None) -> str:
     before = published.content if published else default_canvas(list_nodes())
-    said = [_(c.message) % c.params for c in describe_changes(before, version.content)]
+    said = [translate(c.message, c.params) for c in describe_changes(before, version.content)]
     rest = len(said) - _NAMED
     shown = "，".join(said[:_NAMED])
     more = _("，另有 %(n)d 处") % {"n": rest} if rest > 0 else ""

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_POST
 
 from config.errors import BadInput, WrongState
 from config.tenancy.roles import REVIEW_RULES
+from config.wording import say_error
 from frontend.pages.checks import page
 from rules_engine.scoring.suspensions import lift_suspension
 from workflows.patrol.services import wake_scoring
@@ -33,7 +34,7 @@ def lift(request: Any, suspension_id: str) -> HttpResponse:
             suspension_id, actor=request.user, reason=request.POST.get("reason", ""), now=now
         )
     except (BadInput, WrongState) as error:
-        messages.error(request, _(error.message) % error.params)
+        messages.error(request, say_error(error))
         return _go_back(request)
     wake_scoring(request.environment)
     messages.success(

@@ -11,6 +11,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
+import config.wording
+from config.errors import Phrase
 from connectors.orders.statuses import STAGE_LABELS
 from connectors.shops.models import Channel, SourceKind
 from frontend import wording
@@ -55,6 +57,12 @@ def result(code: str) -> SafeString:
     """The result of one dimension, with the sign of its band."""
     look, label = wording.RESULT_LOOKS[code], wording.describe_outcome(code)
     return format_html('<span class="band {}">{}</span>', look, label)
+
+
+@register.filter
+def say(phrase: Phrase) -> str:
+    """A phrase in the reader's language."""
+    return config.wording.say(phrase)
 
 
 @register.filter

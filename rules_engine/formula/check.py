@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from typing import Literal as OneOf
 
+from config.errors import Phrase, gettext_noop
+
 from .conditions import Taken, decide_together, list_else_ifs, read_comparison
 from .costs import NOTHING, Demand, count_demand, exceeded
-from .errors import Finding, Fix, FormulaErrors, find
+from .errors import ADD_QUOTES, Finding, Fix, FormulaErrors, find, write
 from .explain import name_of, write_text
 from .functions import Function, Sees, Style, constant_named, find_function, function_names
 from .functions.registry import Parameter
@@ -331,7 +333,7 @@ class _Checker:
             return node
         is_news = not any(isinstance(part, ErrorValue) for part in values)
         if isinstance(value, ErrorValue) and is_news and not self.is_expected_error(node):
-            self.say("always_error", node, error=value.code, reason=value.label)
+            self.say("always_error", node, error=value.code, reason=Phrase(value.label))
         return node
 
     def note_constant(self, node: Node, value: Value) -> None:
@@ -384,7 +386,7 @@ class _Checker:
             self.say("deleted_field", node, id=node.text)
             return
         if node.form == "bare" and node.folded != node.text:
-            narrow = Fix(node.start, node.end, node.folded, f"改成 {node.folded}")
+            narrow = write(node.start, node.end, node.folded)
             known = self.names.find(node.folded) is not None
             self.say(
                 "mixed_width_name",
@@ -396,7 +398,9 @@ class _Checker:
             return
         function = find_function(node.text) if node.form == "bare" else None
         if function is not None:
-            empty = Fix(node.end, node.end, "()", "补上括号") if function.most == 0 else None
+            empty = None
+            if function.most == 0:
+                empty = Fix(node.end, node.end, "()", Phrase(gettext_noop("补上括号")))
             self.say("function_as_value", node, empty, name=node.text)
             return
         if node.form == "bare" and _CELL.fullmatch(node.text):
@@ -404,22 +408,27 @@ class _Checker:
             return
         split = self.split_at_word(node, scopes) if node.form == "bare" else None
         if split is not None:
-            self.say("unknown_name", node, split, name=node.text[:40], hint=f"；写成 {split.text}")
+            hint = Phrase(gettext_noop("；写成 %(text)s"), {"text": split.text})
+            self.say("unknown_name", node, split, name=node.text[:40], hint=hint)
             return
         near = self.suggest(node.text, self.spelled(scopes))
         if self.is_likely_text(node, near):
             self.say(
                 "missing_quotes",
                 node,
-                Fix(node.start, node.end, write_text(node.text), "补上双引号"),
+                Fix(node.start, node.end, write_text(node.text), ADD_QUOTES),
                 name=node.text[:40],
             )
             return
         fix = None
         if near is not None:
             written = f"[{near}]" if node.form == "quoted" else near
-            fix = Fix(node.start, node.end, written, f"改成 {near}")
-        hint = f"，是不是「{near}」？" if near else "；字段可以从字段列表里选"
+            fix = write(node.start, node.end, written, shown=near)
+        hint = (
+            Phrase(gettext_noop("，是不是「%(name)s」？"), {"name": near})
+            if near
+            else Phrase(gettext_noop("；字段可以从字段列表里选"))
+        )
         self.say("unknown_name", node, fix, name=node.text[:40], hint=hint)
 
     def split_at_word(self, node: Name, scopes: tuple[Field, ...]) -> Fix | None:
@@ -431,7 +440,7 @@ class _Checker:
             start = Name(node.start, node.end, left, left, "bare")
             if self.resolve(start, scopes) is not None:
                 made = f"{left}{operator}{right}"
-                return Fix(node.start, node.end, made, f"改成 {made[:40]}")
+                return write(node.start, node.end, made, shown=made[:40])
         return None
 
     def is_likely_text(self, node: Name, near: str | None) -> bool:
@@ -518,7 +527,7 @@ class _Checker:
             made = f"日期({int(year)},{int(month)},{int(day)})"
             value = evaluate_constant(chain)
             written = number_to_text(value) if isinstance(value, float) else ""
-            fix = Fix(chain.start, chain.end, made, f"改成 {made}")
+            fix = write(chain.start, chain.end, made)
             self.say("date_as_arithmetic", chain, fix, value=written, made=made)
 
     def warn_scalar(self, node: Node) -> bool:
@@ -554,13 +563,12 @@ class _Checker:
             ">": order > 0,
             ">=": order > 0,
         }[operator]
-        said = "成立" if outcome else "不成立"
         code = "text_against_number"
-        params: dict[str, Any] = {"outcome": said}
+        params: dict[str, Any] = {"outcome": _say_outcome(outcome)}
         if ValueType.LOGICAL in left_kinds | right.kinds:
             code = "logical_against_other"
             other = right.kinds if ValueType.LOGICAL in left_kinds else left_kinds
-            params["other"] = _one_type(other).label
+            params["other"] = Phrase(_one_type(other).label)
         fix = self.fix_of_literal(right) or self.fix_of_literal(left)
         self.say_at(code, left.start, right.end, fix, **params)
 
@@ -573,9 +581,9 @@ class _Checker:
         if serial is not None and serial == int(serial) and serial >= 1:
             day = from_serial(serial)
             made = f"日期({day.year},{day.month},{day.day})"
-            return Fix(node.start, node.end, made, f"改成 {made}")
+            return write(node.start, node.end, made)
         if isinstance(parse_number(written), float) and serial is None:
-            return Fix(node.start, node.end, written, "去掉引号")
+            return Fix(node.start, node.end, written, Phrase(gettext_noop("去掉引号")))
         return None
 
     # --- calls -----------------------------------------------------------------------------------
@@ -670,8 +678,12 @@ class _Checker:
             if find_function(plain) is not None
             else _OTHER_NAMES.get(node.name.upper()) or self.suggest(node.name, function_names())
         )
-        fix = Fix(node.start, node.name_end, near, f"改成 {near}") if near else None
-        hint = f"，是不是 {near}？" if near else "；函数可以从函数列表里选"
+        fix = write(node.start, node.name_end, near) if near else None
+        hint = (
+            Phrase(gettext_noop("，是不是 %(name)s？"), {"name": near})
+            if near
+            else Phrase(gettext_noop("；函数可以从函数列表里选"))
+        )
         self.say_at(
             "unknown_function", node.start, node.name_end, fix, name=node.name[:40], hint=hint
         )
@@ -698,15 +710,15 @@ class _Checker:
             )
             return False
         wanted = (
-            f"至少 {fewest} "
+            gettext_noop("至少 %(fewest)d ")
             if most is None
-            else f" {fewest} "
+            else gettext_noop(" %(fewest)d ")
             if fewest == most
-            else f" {fewest} 到 {most} "
+            else gettext_noop(" %(fewest)d 到 %(most)d ")
         )
         shared: dict[str, Any] = {
             "function": function.zh,
-            "wanted": wanted,
+            "wanted": Phrase(wanted, {"fewest": fewest, "most": most}),
             "count": count,
             "usage": usage,
         }
@@ -762,7 +774,10 @@ class _Checker:
             place = self.text.find(bad.part, start, end) if bad.part else -1
             if place >= 0:
                 start, end = place, place + len(bad.part)
-            reason = f"{bad}“{bad.part}”" if bad.part and bad.part != part.value else str(bad)
+            reason = Phrase(str(bad))
+            if bad.part and bad.part != part.value:
+                quoted = {"reason": reason, "part": bad.part}
+                reason = Phrase(gettext_noop("%(reason)s“%(part)s”"), quoted)
             self.say_at("bad_pattern", start, end, reason=reason)
 
     def kinds_of_call(
@@ -781,7 +796,7 @@ class _Checker:
         if english == "IF":
             outcome = self.constant_condition(args[0])
             if outcome is not None:
-                self.say("constant_condition", args[0], outcome="成立" if outcome else "不成立")
+                self.say("constant_condition", args[0], outcome=_say_outcome(outcome))
                 branch = 2 if outcome else 1
                 if branch < len(args):
                     self.say_once("unreachable_branch", args[branch])
@@ -813,7 +828,7 @@ class _Checker:
             [item for item in found if item is not None], is_and=node.function.en == "AND"
         )
         if outcome is not None:
-            self.say("constant_condition", node, outcome="成立" if outcome else "不成立")
+            self.say("constant_condition", node, outcome=_say_outcome(outcome))
 
     def constant_of(self, node: Node) -> Value:
         return self.constants.get(id(node))
@@ -840,7 +855,7 @@ class _Checker:
                 continue
             is_over = outcome
             if not (outcome and index == len(args) - 2):
-                self.say("constant_condition", condition, outcome="成立" if outcome else "不成立")
+                self.say("constant_condition", condition, outcome=_say_outcome(outcome))
 
     def constant_condition(self, node: Node) -> bool | None:
         if id(node) not in self.constants:
@@ -860,10 +875,12 @@ class _Checker:
         for branch in _branches(tree):
             if isinstance(branch, Invoke) and branch.function.en == "IF":  # the missing else
                 if kind == "points":
-                    fix = Fix(branch.end - 1, branch.end - 1, ",0", "补上 0 分")
+                    fix = Fix(
+                        branch.end - 1, branch.end - 1, ",0", Phrase(gettext_noop("补上 0 分"))
+                    )
                     self.say("points_without_else", branch, fix)
             elif not branch.kinds <= allowed:
-                wrong = _one_type(branch.kinds - allowed).label
+                wrong = Phrase(_one_type(branch.kinds - allowed).label)
                 self.say(f"{kind}_kind", branch, kind=wrong)
 
 
@@ -878,6 +895,10 @@ def _rows_of(node: Node | None) -> Field | None:
 def is_unlike(text: str, near: str) -> bool:
     """Tell whether the nearest name is too far off to be what was meant."""
     return difflib.SequenceMatcher(None, text.lower(), near.lower()).ratio() < _CLOSE
+
+
+def _say_outcome(outcome: bool) -> Phrase:
+    return Phrase(gettext_noop("成立") if outcome else gettext_noop("不成立"))
 
 
 def _literal(node: Node) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from config.errors import AppError, gettext_noop
+from config.errors import AppError, Phrase, gettext_noop
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Fix:
     start: int
     end: int
     text: str
-    label: str
+    label: Phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,11 @@ class Finding:
     fix: Fix | None = None
 
     @property
+    def phrase(self) -> Phrase:
+        """The sentence, to be said in any language."""
+        return Phrase(self.message, self.params)
+
+    @property
     def text(self) -> str:
         """The Chinese sentence, filled in."""
         return self.message % self.params
@@ -44,7 +49,9 @@ class FormulaErrors(AppError):
     def __init__(self, findings: tuple[Finding, ...]) -> None:
         self.findings = findings
         first = next((item for item in findings if item.refuses), None)
-        super().__init__(gettext_noop("公式不能使用：%(first)s"), first=first.text if first else "")
+        super().__init__(
+            gettext_noop("公式不能使用：%(first)s"), first=first.phrase if first else ""
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +177,17 @@ SORTS: Final[dict[str, _Sort]] = {
     **{code: _Sort(message) for code, message in (_SYNTAX | _NAMES).items()},
     **{code: _Sort(message, refuses=False) for code, message in _WARNINGS.items()},
 }
+
+
+CHANGE: Final = gettext_noop("改成 %(text)s")
+REPLACE: Final = gettext_noop("换成 %(text)s")
+DELETE: Final = gettext_noop("删除 %(text)s")
+ADD_QUOTES: Final = Phrase(gettext_noop("补上双引号"))
+
+
+def write(start: int, end: int, text: str, message: str = CHANGE, *, shown: str = "") -> Fix:
+    """A remedy that shows what it puts in; `shown` says it shorter."""
+    return Fix(start, end, text, Phrase(message, {"text": shown or text}))
 
 
 def find(code: str, *, start: int, end: int, fix: Fix | None = None, **params: object) -> Finding:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .errors import Finding, Fix, find
+from config.errors import Phrase, gettext_noop, join_phrases
+
+from .errors import ADD_QUOTES, Finding, Fix, find, write
 from .explain import write_text
 from .names import Field, Names, Table, Term, nearest_name
 from .tree import Call, FieldUse, Kinds, Literal, Name, Node, TermUse
@@ -20,7 +22,8 @@ _MAX_LISTED: Final = 8
 
 Visit = Callable[[Node], Node]
 _TEXT: Final[Kinds] = frozenset({ValueType.TEXT})
-TERM_KINDS: Final = {"node": "节点", "stage": "阶段"}
+TERM_KINDS: Final = {"node": gettext_noop("节点"), "stage": gettext_noop("阶段")}
+_PERHAPS: Final = gettext_noop("，是不是「%(name)s」？")
 
 
 @dataclass(slots=True)
@@ -46,12 +49,13 @@ def _quote(part: Node, known: Sequence[str]) -> Fix | None:
     """Put quotes around a known word that was written without."""
     if not isinstance(part, Name) or part.text not in known:
         return None
-    return Fix(part.start, part.end, write_text(part.text), "补上双引号")
+    return Fix(part.start, part.end, write_text(part.text), ADD_QUOTES)
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = "、".join(f"「{name}」" for name in names[:_MAX_LISTED])
-    return f"{shown} 等" if len(names) > _MAX_LISTED else shown
+def _listed(names: Sequence[str]) -> Phrase:
+    quoted = gettext_noop("「%(name)s」")
+    shown = join_phrases(Phrase(quoted, {"name": name}) for name in names[:_MAX_LISTED])
+    return Phrase(gettext_noop("%(names)s 等"), {"names": shown}) if names[_MAX_LISTED:] else shown
 
 
 def resolve_table(node: Call, names: Names, visit: Visit, usage: str) -> Resolved:
@@ -100,12 +104,13 @@ def _no_table(node: Call, written: str | None, names: Names, usage: str) -> Find
     near = nearest_name(written, [table.name for table in names.tables])
     fix = None
     if near is not None:
-        fix = Fix(where.start, where.end, write_text(near), f"改成 {near}")
-        hint = f"，是不是「{near}」？"
+        fix = write(where.start, where.end, write_text(near), shown=near)
+        hint = Phrase(_PERHAPS, {"name": near})
     elif names.tables:
-        hint = f"；现有 {_listed([table.name for table in names.tables])}"
+        known = _listed([table.name for table in names.tables])
+        hint = Phrase(gettext_noop("；现有 %(names)s"), {"names": known})
     else:
-        hint = "；还没有已发布的查找表，请先在「查找表」页建表并发布"
+        hint = Phrase(gettext_noop("；还没有已发布的查找表，请先在「查找表」页建表并发布"))
     return find(
         "unknown_table", start=where.start, end=where.end, fix=fix, name=written[:40], hint=hint
     )
@@ -123,8 +128,12 @@ def _no_column(place: Node, written: str | None, table: Table) -> Finding:
             columns=_listed(labels),
         )
     near = nearest_name(written, labels)
-    fix = Fix(place.start, place.end, write_text(near), f"改成 {near}") if near else None
-    hint = f"，是不是「{near}」？" if near else f"；可取的列：{_listed(labels)}"
+    fix = write(place.start, place.end, write_text(near), shown=near) if near else None
+    hint = (
+        Phrase(_PERHAPS, {"name": near})
+        if near
+        else Phrase(gettext_noop("；可取的列：%(names)s"), {"names": _listed(labels)})
+    )
     return find(
         "unknown_table_column",
         start=place.start,
@@ -137,11 +146,16 @@ def _no_column(place: Node, written: str | None, table: Table) -> Finding:
 
 
 def _wrong_count(node: Call, table: Table) -> Finding:
-    keys = "、".join(key.label for key in table.keys)
+    keys = [key.label for key in table.keys]
     column = table.columns[0].label if table.columns else "列"
-    usage = f"查表({write_text(table.name)}, {keys.replace('、', ', ')}, {write_text(column)})"
+    usage = f"查表({write_text(table.name)}, {', '.join(keys)}, {write_text(column)})"
     return find(
-        "table_keys", start=node.start, end=node.end, table=table.name, keys=keys, usage=usage
+        "table_keys",
+        start=node.start,
+        end=node.end,
+        table=table.name,
+        keys=join_phrases(keys),
+        usage=usage,
     )
 
 
@@ -154,7 +168,7 @@ def _doubtful_key(key: Field, part: Node) -> Finding | None:
         start=part.start,
         end=part.end,
         key=key.label,
-        kind=key.type.label,
+        kind=Phrase(key.type.label),
     )
 
 
@@ -163,7 +177,10 @@ def resolve_term(
 ) -> tuple[TermUse | None, Finding | None]:
     """The term a literal names, or the finding that says why there is none."""
     written = _text_of(part)
-    what = "或".join(TERM_KINDS.get(kind, kind) for kind in kinds)
+    what = join_phrases(
+        (Phrase(TERM_KINDS.get(kind, kind)) for kind in kinds),
+        gettext_noop("%(before)s或%(next)s"),
+    )
     if written is None:
         fix = _quote(part, [term.label for term in names.terms if term.kind in kinds])
         return None, find(
@@ -179,8 +196,12 @@ def resolve_term(
         return TermUse(part.start, part.end, term.id, _TEXT, term.label), None
     labels = [term.label for term in names.terms if term.kind in kinds]
     near = nearest_name(written, labels)
-    fix = Fix(part.start, part.end, write_text(near), f"改成 {near}") if near else None
-    hint = f"，是不是「{near}」？" if near else f"；可以写 {_listed(labels)}" if labels else ""
+    fix = write(part.start, part.end, write_text(near), shown=near) if near else None
+    hint = Phrase("")
+    if near:
+        hint = Phrase(_PERHAPS, {"name": near})
+    elif labels:
+        hint = Phrase(gettext_noop("；可以写 %(names)s"), {"names": _listed(labels)})
     return None, find(
         "unknown_term",
         start=part.start,

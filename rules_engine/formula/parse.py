@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from .errors import Finding, Fix, find
+from config.errors import Phrase, gettext_noop
+
+from .errors import DELETE, REPLACE, Finding, Fix, find, write
 from .limits import MAX_ARGUMENTS, MAX_CHARACTERS, MAX_DEPTH, MAX_HEIGHT, MAX_NODES
-from .tokens import Token, fold_letters, place_of, read_tokens
+from .tokens import ADD_AT_END, Token, fold_letters, place_of, read_tokens
 from .tree import Call, Chain, Literal, Name, Node, Percent, Sign
 from .values import ValueType
 
@@ -24,16 +26,20 @@ _TEXT: Final = frozenset({ValueType.TEXT})
 _NUMBER: Final = frozenset({ValueType.NUMBER})
 
 _DOUBLED_HINTS: Final = {
-    ("=", "="): "，相等只写一个 =",
-    ("*", "*"): "，乘方写成 ^",
-    ("&", "&"): "，“并且”写成 且(条件1, 条件2)",
+    ("=", "="): gettext_noop("，相等只写一个 ="),
+    ("*", "*"): gettext_noop("，乘方写成 ^"),
+    ("&", "&"): gettext_noop("，“并且”写成 且(条件1, 条件2)"),
     ("<", "<"): "",
-    ("/", "/"): "，取整除写成 取整(a/b)",
-    (">", "="): "，大于等于写成 >=，中间不能有空格",
-    ("<", "="): "，小于等于写成 <=，中间不能有空格",
-    ("=", ">"): "，大于等于写成 >=",
-    ("=", "<"): "，小于等于写成 <=",
+    ("/", "/"): gettext_noop("，取整除写成 取整(a/b)"),
+    (">", "="): gettext_noop("，大于等于写成 >=，中间不能有空格"),
+    ("<", "="): gettext_noop("，小于等于写成 <=，中间不能有空格"),
+    ("=", ">"): gettext_noop("，大于等于写成 >="),
+    ("=", "<"): gettext_noop("，小于等于写成 <="),
 }
+_JOINED_AND: Final = gettext_noop("，“并且”写成 且(条件1, 条件2)")
+_JOINED_OR: Final = gettext_noop("，“或者”写成 或(条件1, 条件2)")
+_BEGINNING: Final = Phrase(gettext_noop("公式开头"))
+_SHOWN: Final = 40  # characters of a remedy in its label
 _SPLIT_OPERATORS: Final = {
     ("*", "*"): "^",
     ("=", ">"): ">=",
@@ -47,11 +53,13 @@ _JOINING: Final = {
     **dict.fromkeys(("||", "|", "or", "或者", "或"), "或"),
 }
 _WORD_HINTS: Final = {
-    "%": "，求余写成 求余(被除数, 除数)",
-    **dict.fromkeys(("not", "非"), "，“不成立”写成 非(条件)"),
-    **dict.fromkeys(("if", "如果", "那么", "否则", "else"), "，写成 如果(条件, 成立时, 不成立时)"),
-    **dict.fromkeys(("in", "属于"), "，写成 属于(值, 选项1, 选项2)"),
-    **dict.fromkeys(("包含", "包括"), "，写成 包含(文本, 片段)"),
+    "%": gettext_noop("，求余写成 求余(被除数, 除数)"),
+    **dict.fromkeys(("not", "非"), gettext_noop("，“不成立”写成 非(条件)")),
+    **dict.fromkeys(
+        ("if", "如果", "那么", "否则", "else"), gettext_noop("，写成 如果(条件, 成立时, 不成立时)")
+    ),
+    **dict.fromkeys(("in", "属于"), gettext_noop("，写成 属于(值, 选项1, 选项2)")),
+    **dict.fromkeys(("包含", "包括"), gettext_noop("，写成 包含(文本, 片段)")),
 }
 # Operators as people say them; longer words first, so that 大于等于 is not read as 大于.
 WORD_OPERATORS: Final = {
@@ -260,7 +268,7 @@ class _Parser:
             self.index += 1
         elif token.kind == "end":
             missing = self.count_open_brackets()
-            fix = Fix(token.start, token.end, ")" * missing, f"在末尾补上 {')' * missing}")
+            fix = write(token.start, token.end, ")" * missing, ADD_AT_END)
             raise _Stop(self.find("unclosed_bracket", opening, fix=fix))
         else:
             raise _Stop(self.explain_rest(token))
@@ -293,29 +301,30 @@ class _Parser:
     def missing_operand(self, token: Token) -> Finding:
         before = self.tokens[self.index - 1] if self.index else token
         if self.index == 0:
-            return self.find("missing_operand", token, before="公式开头", hint="")
-        hint = _DOUBLED_HINTS.get((before.value, token.value), "")
+            return self.find("missing_operand", token, before=_BEGINNING, hint="")
+        hint = Phrase(_DOUBLED_HINTS.get((before.value, token.value), ""))
         fix = None
         if (before.value, token.value) == ("=", "="):
-            fix = Fix(token.start, token.end, "", "去掉一个 =")
+            fix = Fix(token.start, token.end, "", Phrase(gettext_noop("去掉一个 =")))
         elif token.kind == "op" and (before.value, token.value) in _SPLIT_OPERATORS:
             whole = _SPLIT_OPERATORS[before.value, token.value]
-            fix = Fix(before.start, token.end, whole, f"换成 {whole}")
+            fix = write(before.start, token.end, whole, REPLACE)
         elif token.kind == "end" and before.kind == "op" and before.value not in ("(", ","):
-            fix = Fix(before.start, before.end, "", f"删除 {self.typed(before)}")
+            fix = write(before.start, before.end, "", DELETE, shown=self.typed(before))
         return self.find("missing_operand", token, fix=fix, before=self.typed(before), hint=hint)
 
     def missing_argument(self, name: Token, token: Token, number: int) -> Finding:
         before = self.tokens[self.index - 1]
-        fix = Fix(token.start, token.start, "0", "补上 0，与 Excel 相同")
+        fix = Fix(token.start, token.start, "0", Phrase(gettext_noop("补上 0，与 Excel 相同")))
         if token.value == ")":
-            fix = Fix(before.start, before.end, "", "删除多余的逗号")
+            fix = Fix(before.start, before.end, "", Phrase(gettext_noop("删除多余的逗号")))
         return self.find("missing_argument", token, fix=fix, function=name.value, number=number)
 
     def explain_rest(self, token: Token) -> Finding:
         before = self.tokens[self.index - 1]
         if token.value == ")" and token.kind == "op":
-            return self.find("extra_bracket", token, fix=Fix(token.start, token.end, "", "删除 )"))
+            extra = write(token.start, token.end, "", DELETE, shown=")")
+            return self.find("extra_bracket", token, fix=extra)
         if token.value == "," and token.kind == "op":
             return self.find("stray_comma", token)
         if token.value == "(" and token.kind == "op":
@@ -323,15 +332,18 @@ class _Parser:
         if _joining(self.tokens, self.index):
             return self.explain_joined(token)
         words = (token.value.lower(), before.value.lower())
-        hint = next((_WORD_HINTS[word] for word in words if word in _WORD_HINTS), "")
+        hint = Phrase(next((_WORD_HINTS[word] for word in words if word in _WORD_HINTS), ""))
         fix = self.write_as_if()
         operator = WORD_OPERATORS.get(words[0], "") if token.kind == "name" else ""
         if operator:
-            hint = f"，“{token.value}”写成 {operator}"
-            fix = Fix(token.start, token.end, operator, f"换成 {operator}")
+            hint = Phrase(
+                gettext_noop("，“%(word)s”写成 %(operator)s"),
+                {"word": token.value, "operator": operator},
+            )
+            fix = write(token.start, token.end, operator, REPLACE)
         elif before.kind == "number" and token.kind == "name" and token.value in _UNITS:
-            hint = "，单位不用写"
-            fix = Fix(token.start, token.end, "", f"删除 {token.value}")
+            hint = Phrase(gettext_noop("，单位不用写"))
+            fix = write(token.start, token.end, "", DELETE, shown=token.value)
         return self.find(
             "missing_operator",
             token,
@@ -343,13 +355,13 @@ class _Parser:
 
     def explain_joined(self, token: Token) -> Finding:
         """a && b, a 并且 b: the whole condition can be written as a call."""
-        word = "并且" if _joining(self.tokens, self.index) == "且" else "或者"
+        is_and = _joining(self.tokens, self.index) == "且"
         return self.find(
             "infix_logic",
             token,
             fix=self.join_as_calls(),
             word=self.typed(token),
-            hint=f"，“{word}”写成 {'且' if word == '并且' else '或'}(条件1, 条件2)",
+            hint=Phrase(_JOINED_AND if is_and else _JOINED_OR),
         )
 
     def join_as_calls(self) -> Fix | None:
@@ -371,9 +383,8 @@ class _Parser:
             parts = [self.text[part[0].start : part[-1].end] for part in conditions]
             written.append(parts[0] if len(parts) == 1 else f"且({', '.join(parts)})")
         joined = written[0] if len(written) == 1 else f"或({', '.join(written)})"
-        return Fix(
-            self.tokens[first].start, self.tokens[last - 1].end, joined, f"改成 {joined[:40]}"
-        )
+        start, end = self.tokens[first].start, self.tokens[last - 1].end
+        return write(start, end, joined, shown=joined[:_SHOWN])
 
     def write_as_if(self) -> Fix | None:
         """如果 a 那么 b 否则 c: the whole can be written as a call."""
@@ -396,7 +407,7 @@ class _Parser:
             return None
         written = ", ".join(self.text[part[0].start : part[-1].end] for part in parts)
         made = f"如果({written})"
-        return Fix(inside[0].start, inside[-1].end, made, f"改成 {made[:40]}")
+        return write(inside[0].start, inside[-1].end, made, shown=made[:_SHOWN])
 
     def find_segment(self) -> tuple[int, int]:
         """The tokens around the place up to the bracket or comma that encloses them."""

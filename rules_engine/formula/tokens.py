@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from typing import Any, Final, NamedTuple
 
-from .errors import Finding, Fix, find
+from config.errors import Phrase, gettext_noop
+
+from .errors import REPLACE, Finding, Fix, find, write
 from .limits import MAX_FINDINGS
 
 FOLDED: Final = {
@@ -63,23 +65,27 @@ _HIDDEN: Final = re.compile(
 )
 
 _HINTS: Final = {
-    "'": "，文本要用双引号",
-    "‘": "，文本要用双引号",
-    "’": "，文本要用双引号",
-    "、": "，参数之间用逗号",
-    ";": "，参数之间用逗号",
-    "!": "，不等于写成 <>",
-    "！": "，不等于写成 <>",
-    "{": "，多个值请用 属于(值, 选项1, 选项2)",
-    ":": "，这里没有单元格区域，请用字段名",
-    "。": "，公式里不写句号",
-    ".": "，这里没有小数点前后的数字，也不能用点号取属性",
-    "#": "，注释写成 /* … */",
-    "$": "，这里没有单元格引用，请用字段名",
-    "`": "，文本要用双引号",
-    "“": "，文本要用双引号",
-    "]": "，没有对应的 [",
+    "'": gettext_noop("，文本要用双引号"),
+    "‘": gettext_noop("，文本要用双引号"),
+    "’": gettext_noop("，文本要用双引号"),
+    "、": gettext_noop("，参数之间用逗号"),
+    ";": gettext_noop("，参数之间用逗号"),
+    "!": gettext_noop("，不等于写成 <>"),
+    "！": gettext_noop("，不等于写成 <>"),
+    "{": gettext_noop("，多个值请用 属于(值, 选项1, 选项2)"),
+    ":": gettext_noop("，这里没有单元格区域，请用字段名"),
+    "。": gettext_noop("，公式里不写句号"),
+    ".": gettext_noop("，这里没有小数点前后的数字，也不能用点号取属性"),
+    "#": gettext_noop("，注释写成 /* … */"),
+    "$": gettext_noop("，这里没有单元格引用，请用字段名"),
+    "`": gettext_noop("，文本要用双引号"),
+    "“": gettext_noop("，文本要用双引号"),
+    "]": gettext_noop("，没有对应的 ["),
 }
+_ADD: Final = gettext_noop("补上 %(text)s")
+ADD_AT_END: Final = gettext_noop("在末尾补上 %(text)s")
+_DELETE_IT: Final = Phrase(gettext_noop("删除这个字符"))
+_TO_DOUBLE_QUOTES: Final = Phrase(gettext_noop("换成双引号"))
 _REPLACEMENTS: Final = {"、": ",", ";": ",", "!": "<>", "！": "<>", "‘": '"', "’": '"', "'": '"'}
 
 
@@ -138,7 +144,7 @@ def read_tokens(text: str) -> tuple[list[Token], list[Finding]]:
         elif kind == "label":
             _read_label(text, folded, position, end, tokens, findings)
         elif kind == "comment" and (end - position < 4 or folded[end - 2 : end] != "*/"):
-            close = Fix(end, end, "*/", "补上 */")
+            close = write(end, end, "*/", _ADD)
             findings.append(
                 find(
                     "unclosed_comment",
@@ -162,7 +168,7 @@ def _find_hidden(text: str) -> list[Finding]:
                 "hidden_character",
                 start=start,
                 end=end,
-                fix=Fix(start, end, " " if match.group() == "\xa0" else "", "删除"),
+                fix=Fix(start, end, " " if match.group() == "\xa0" else "", _DELETE_IT),
                 character=f"U+{ord(match.group()):04X}",
                 **place_of(text, start),
             )
@@ -208,10 +214,10 @@ def _undouble(content: str, folded: str) -> str:
 def _unclosed_text(text: str, start: int) -> Finding:
     curly = max(text.rfind("”"), text.rfind("“"))
     if curly > start and text[start] in '"＂':
-        fix = Fix(curly, curly + 1, '"', '换成 "')
+        fix = write(curly, curly + 1, '"', REPLACE)
     else:
         closing = '"' if text[start] in '"＂' else "”"
-        fix = Fix(len(text), len(text), closing, f"在末尾补上 {closing}")
+        fix = write(len(text), len(text), closing, ADD_AT_END)
     return find("unclosed_text", start=start, end=len(text), fix=fix, **place_of(text, start))
 
 
@@ -221,7 +227,7 @@ def _read_label(
     if folded[end - 1] != "]":
         inner = _LABEL_END.match(folded, start + 1)
         close = inner.end() if inner is not None else end
-        fix = Fix(close, close, "]", "补上 ]")
+        fix = write(close, close, "]", _ADD)
         findings.append(
             find("unclosed_label", start=start, end=end, fix=fix, **place_of(text, start))
         )
@@ -238,9 +244,9 @@ def _unknown_character(text: str, folded: str, position: int) -> Finding:
             "unknown_character",
             start=position,
             end=quoted.end(),
-            fix=Fix(position, quoted.end(), f'"{content}"', "换成双引号"),
+            fix=Fix(position, quoted.end(), f'"{content}"', _TO_DOUBLE_QUOTES),
             character=character,
-            hint="，文本要用双引号",
+            hint=Phrase(_HINTS["'"]),
             **place_of(text, position),
         )
     replacement = _REPLACEMENTS.get(character) or _REPLACEMENTS.get(folded[position])
@@ -249,15 +255,15 @@ def _unknown_character(text: str, folded: str, position: int) -> Finding:
         if text[position : position + 2] in ("!=", "！=", "！＝", "!＝")
         else position + 1
     )
-    fix = Fix(position, end, replacement, f"换成 {replacement}") if replacement else None
+    fix = write(position, end, replacement, REPLACE) if replacement else None
     if character == "。":
-        fix = Fix(position, end, "", "删除句号")
+        fix = Fix(position, end, "", Phrase(gettext_noop("删除句号")))
     return find(
         "unknown_character",
         start=position,
         end=end,
         fix=fix,
         character=character,
-        hint=_HINTS.get(character) or _HINTS.get(folded[position]) or "",
+        hint=Phrase(_HINTS.get(character) or _HINTS.get(folded[position]) or ""),
         **place_of(text, position),
     )

@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 
 from config.errors import AppError
+from config.wording import say_error
 from frontend.demo.notifications import ROBOT_SECRET, ROBOT_TOKENS
 from frontend.supervisor import AlreadyRunning, DataFolder, Limits, Product, Supervisor
 from frontend.supervisor.probes import is_port_free
@@ -52,7 +53,7 @@ class Command(BaseCommand):
             with self.folder.locked(note=f"port={options['port']}"):
                 self._run(port=options["port"], demo=options["demo"])
         except AppError as error:
-            raise CommandError(_(error.message) % error.params) from error
+            raise CommandError(say_error(error)) from error
 
     def _say(self, sentence: str) -> None:
         # A closed terminal must not end the watch.
