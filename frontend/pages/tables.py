@@ -11,6 +11,7 @@ import io
 import secrets
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,10 +25,19 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from config.errors import AppError, BadInput, NotAllowed, NotFound, WrongState, gettext_noop
+from config.errors import (
+    AppError,
+    BadInput,
+    NotAllowed,
+    NotFound,
+    Phrase,
+    WrongState,
+    gettext_noop,
+)
 from config.releases import services as releases
 from config.releases.models import Document, State, Version
 from config.tenancy.roles import REVIEW_RULES, VIEW_BOARD, WRITE_RULES
+from config.wording import say, say_error
 from connectors.tabular.readers import BadRow, open_table
 from connectors.tabular.workbook import prefix, unprefix
 from frontend.pages.checks import page
@@ -84,9 +94,8 @@ def _compared_with(version: Version) -> dict[str, Any] | None:
 def describe_version(version: Version, published: Version | None) -> str:
     """One line of what a version changes, for the list of what waits."""
     key = version.document.key
-    return compare_tables(
-        published.content if published else SHIPPED.get(key), version.content
-    ).summary
+    old = published.content if published else SHIPPED.get(key)
+    return say(compare_tables(old, version.content).summary)
 
 
 def _is_own(version: Version, request: Any) -> bool:
@@ -163,7 +172,7 @@ def table_new(request: Any) -> HttpResponse:
         try:
             headers, lines, rows = _read_upload(upload)
         except BadInput as error:
-            messages.error(request, error.text)
+            messages.error(request, say_error(error))
             return redirect("table_list")
         content |= _content_of_file(headers, rows)
     document = releases.get_or_create_document(kind=KIND, key=key, name=name)
@@ -387,7 +396,7 @@ def table_save(request: Any, public_id: str) -> HttpResponse:
         note = _text(request, "note", 500)
         releases.submit_version(version, actor=request.user, note=note, now=timezone.now())
     except AppError as error:
-        messages.error(request, _("草稿已保存，但还不能提交：%(why)s") % {"why": error.text})
+        messages.error(request, _("草稿已保存，但还不能提交：%(why)s") % {"why": say_error(error)})
     else:
         messages.success(request, _("已提交，等另一位有审核权的人处理"))
     return _back(request, version)
@@ -561,7 +570,7 @@ def table_upload(request: Any, public_id: str) -> HttpResponse:
         headers, lines, rows = _read_upload(upload)
         staged = _match(version.content, headers, lines, rows, str(upload.name)[-80:])
     except BadInput as error:
-        messages.error(request, error.text)
+        messages.error(request, say_error(error))
         return _back(request, version)
     content = {**version.content, "upload": staged}
     version = releases.save_draft(version, content=content, author=request.user)
@@ -625,15 +634,11 @@ def _describe_upload(content: Mapping[str, Any], upload: Mapping[str, Any]) -> d
 def _at_line(problem: tables.Problem, lines: Sequence[int]) -> str:
     """A problem with the line of the file, as a text editor or Excel counts."""
     line = lines[problem.row - 1] if problem.row <= len(lines) else problem.row
-    place = _("文件第 %(line)d 行") % {"line": line}
+    place = Phrase(gettext_noop("文件第 %(line)d 行"), {"line": line})
     if problem.first:
-        was, now = (_("第 %(n)d 行") % {"n": n} for n in (problem.first, lines[problem.first - 1]))
-        return f"{place}：{problem.text.replace(was, now, 1)}"
-    return (
-        f"{place}「{problem.column}」：{problem.text}"
-        if problem.column
-        else f"{place}：{problem.text}"
-    )
+        earlier = {**problem.phrase.params, "first": lines[problem.first - 1]}
+        problem = replace(problem, phrase=Phrase(problem.phrase.message, earlier))
+    return say(problem.say_at(place))
 
 
 def _applied(content: Mapping[str, Any], upload: Mapping[str, Any], mode: str) -> list[Any]:

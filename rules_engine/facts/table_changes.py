@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from config.errors import gettext_noop
+from config.errors import Phrase, gettext_noop, join_phrases
 from rules_engine.facts.tables import TYPES, write_cell
 
 MAX_LISTED: Final = 50
+_NOTHING: Final = Phrase(gettext_noop("无"))
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class RowChange:
 class TableChanges:
     """Sentences about name and columns, counts of rows, and the first rows that differ."""
 
-    sentences: list[str] = field(default_factory=list)
+    sentences: list[Phrase] = field(default_factory=list)
     added: int = 0
     removed: int = 0
     changed: int = 0
@@ -47,7 +48,7 @@ class TableChanges:
         return self.row_count - len(self.rows)
 
     @property
-    def summary(self) -> str:
+    def summary(self) -> Phrase:
         """One line: what the list of submissions shows."""
         parts = [*self.sentences[:2]]
         for count, text in (
@@ -56,8 +57,9 @@ class TableChanges:
             (self.removed, gettext_noop("删 %(n)d 行")),
         ):
             if count:
-                parts.append(text % {"n": count})
-        return "，".join(parts) or gettext_noop("没有改动")
+                parts.append(Phrase(text, {"n": count}))
+        joint = gettext_noop("%(before)s，%(next)s")
+        return join_phrases(parts, joint) if parts else Phrase(gettext_noop("没有改动"))
 
 
 def compare_tables(
@@ -70,12 +72,16 @@ def compare_tables(
     found = TableChanges()
     before, after = _columns(old), _columns(new)
     if old is None:
-        found.sentences.append(gettext_noop("新表「%(name)s」") % {"name": new.get("name", "")})
+        found.sentences.append(
+            Phrase(gettext_noop("新表「%(name)s」"), {"name": new.get("name", "")})
+        )
     else:
         if old.get("name") != new.get("name"):
             found.sentences.append(
-                gettext_noop("表名「%(old)s」→「%(new)s」")
-                % {"old": old.get("name"), "new": new.get("name")}
+                Phrase(
+                    gettext_noop("表名「%(old)s」→「%(new)s」"),
+                    {"old": old.get("name"), "new": new.get("name")},
+                )
             )
         found.sentences += _compare_columns(before, after)
     _compare_rows(old, new, found, listed)
@@ -88,41 +94,47 @@ def _columns(content: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
 
 def _compare_columns(
     before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
+) -> list[Phrase]:
     said = []
     for key, column in after.items():
         label = {"label": column["label"]}
         if key not in before:
-            said.append(gettext_noop("加列「%(label)s」") % label)
+            said.append(Phrase(gettext_noop("加列「%(label)s」"), label))
             continue
         was = before[key]
         if was["label"] != column["label"]:
             words = {"old": was["label"]} | label
-            said.append(gettext_noop("列「%(old)s」改名为「%(label)s」") % words)
+            said.append(Phrase(gettext_noop("列「%(old)s」改名为「%(label)s」"), words))
         if was["type"] != column["type"]:
-            words = {"old": TYPES.get(was["type"], was["type"]), "new": TYPES.get(column["type"])}
-            said.append(gettext_noop("列「%(label)s」的类型 %(old)s → %(new)s") % (label | words))
+            words = {name: _say_type(c["type"]) for name, c in (("old", was), ("new", column))}
+            said.append(
+                Phrase(gettext_noop("列「%(label)s」的类型 %(old)s → %(new)s"), label | words)
+            )
         if bool(was["is_key"]) != bool(column["is_key"]):
             text = (
                 gettext_noop("列「%(label)s」改成键列")
                 if column["is_key"]
                 else gettext_noop("列「%(label)s」不再是键列")
             )
-            said.append(text % label)
+            said.append(Phrase(text, label))
         if write_cell(was.get("default")) != write_cell(column.get("default")):
             words = {
-                "old": write_cell(was.get("default")) or gettext_noop("无"),
-                "new": write_cell(column.get("default")) or gettext_noop("无"),
+                "old": write_cell(was.get("default")) or _NOTHING,
+                "new": write_cell(column.get("default")) or _NOTHING,
             }
             said.append(
-                gettext_noop("列「%(label)s」查不到时的值 %(old)s → %(new)s") % (label | words)
+                Phrase(gettext_noop("列「%(label)s」查不到时的值 %(old)s → %(new)s"), label | words)
             )
     said += [
-        gettext_noop("删列「%(label)s」") % {"label": column["label"]}
+        Phrase(gettext_noop("删列「%(label)s」"), {"label": column["label"]})
         for key, column in before.items()
         if key not in after
     ]
     return said
+
+
+def _say_type(type: str) -> Phrase | str:
+    return Phrase(TYPES[type]) if type in TYPES else type
 
 
 def _keyed(content: Mapping[str, Any] | None) -> dict[tuple[str, ...], dict[str, str]]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from config.errors import BadInput, gettext_noop
+from config.errors import BY_SEMICOLON, BadInput, Phrase, gettext_noop, join_phrases
 from config.releases.models import State, Version
 from rules_engine.formula import ErrorValue, Field, LookupTable, Table, Value, ValueType, to_serial
 from rules_engine.formula.functions.tables import build_table, normalise_key
@@ -56,25 +56,39 @@ _FALSE: Final = frozenset({"否", "假", "false", "no", "n", "0", "×", "错"})
 class Problem:
     """Something wrong with a table; `row` counts its rows from 1 (0: the table itself)."""
 
-    text: str
+    phrase: Phrase
     row: int = 0
     column: str = ""
-    first: int = 0  # the earlier row the text names
+    first: int = 0  # the earlier row the phrase names
+
+    def say_at(self, place: Phrase) -> Phrase:
+        """The phrase with a place and its column in front."""
+        words = {"place": place, "column": self.column, "text": self.phrase}
+        if self.column:
+            return Phrase(gettext_noop("%(place)s「%(column)s」：%(text)s"), words)
+        return Phrase(gettext_noop("%(place)s：%(text)s"), words)
+
+    @property
+    def placed(self) -> Phrase:
+        """The phrase with its row in front."""
+        row = Phrase(gettext_noop("第 %(row)d 行"), {"row": self.row})
+        return self.say_at(row) if self.row else self.phrase
 
     @property
     def sentence(self) -> str:
-        """The text with its place in front."""
-        if not self.row:
-            return self.text
-        place = gettext_noop("第 %(row)d 行") % {"row": self.row}
-        return f"{place}「{self.column}」：{self.text}" if self.column else f"{place}：{self.text}"
+        """The Chinese text with its place in front."""
+        return str(self.placed)
 
 
 # --- cells ----------------------------------------------------------------------------------------
 
 
-class _BadCell(Exception):
-    """A cell that is not of its column's type; the text says why."""
+class BadCell(ValueError):
+    """A cell that is not of its column's type; the phrase says why."""
+
+    def __init__(self, message: str, **params: Any) -> None:
+        self.phrase = Phrase(message, params)
+        super().__init__(str(self.phrase))
 
 
 def _shown(text: str) -> str:
@@ -83,30 +97,27 @@ def _shown(text: str) -> str:
 
 def _read_text(text: str) -> str:
     if len(text) > MAX_TEXT:
-        raise _BadCell(
-            gettext_noop("最多 %(limit)d 个字，现在 %(count)d 个")
-            % {"limit": MAX_TEXT, "count": len(text)}
+        raise BadCell(
+            gettext_noop("最多 %(limit)d 个字，现在 %(count)d 个"), limit=MAX_TEXT, count=len(text)
         )
     if any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Cn"} for c in text):
-        raise _BadCell(gettext_noop("含有看不见的控制字符，请删除后重新输入"))
+        raise BadCell(gettext_noop("含有看不见的控制字符，请删除后重新输入"))
     return text
 
 
 def _read_number(text: str) -> float | int:
     number = parse_number(text) if parse_moment(text) is None else ErrorValue.VALUE
     if not isinstance(number, float):
-        raise _BadCell(gettext_noop("「%(text)s」不是数字") % {"text": _shown(text)})
+        raise BadCell(gettext_noop("「%(text)s」不是数字"), text=_shown(text))
     return int(number) if number.is_integer() and abs(number) < 1e15 else number
 
 
 def _read_money(text: str) -> float | int:
     number = parse_number(text.removesuffix("元")) if parse_moment(text) is None else None
     if not isinstance(number, float):
-        raise _BadCell(gettext_noop("「%(text)s」不是金额") % {"text": _shown(text)})
+        raise BadCell(gettext_noop("「%(text)s」不是金额"), text=_shown(text))
     if abs(round(number * 100) - number * 100) > 1e-6:
-        raise _BadCell(
-            gettext_noop("金额最多两位小数，现在是「%(text)s」") % {"text": _shown(text)}
-        )
+        raise BadCell(gettext_noop("金额最多两位小数，现在是「%(text)s」"), text=_shown(text))
     rounded = round(number, 2)
     return int(rounded) if rounded.is_integer() else rounded
 
@@ -115,15 +126,15 @@ def _read_logical(text: str) -> bool:
     word = text.lower()
     if word in _TRUE or word in _FALSE:
         return word in _TRUE
-    raise _BadCell(gettext_noop("「%(text)s」不是 是 或 否") % {"text": _shown(text)})
+    raise BadCell(gettext_noop("「%(text)s」不是 是 或 否"), text=_shown(text))
 
 
 def _read_serial(text: str) -> dt.datetime:
     serial = parse_moment(text.removesuffix("+08:00"))
     if serial is None or serial < 1:
-        raise _BadCell(
-            gettext_noop("「%(text)s」不是日期或时间，请写成 2026-11-11 或 2026-11-11 20:00")
-            % {"text": _shown(text)}
+        raise BadCell(
+            gettext_noop("「%(text)s」不是日期或时间，请写成 2026-11-11 或 2026-11-11 20:00"),
+            text=_shown(text),
         )
     return from_serial(serial)
 
@@ -131,9 +142,7 @@ def _read_serial(text: str) -> dt.datetime:
 def _read_date(text: str) -> str:
     moment = _read_serial(text)
     if moment.time() != dt.time():
-        raise _BadCell(
-            gettext_noop("「%(text)s」带有钟点，这一列只要日期") % {"text": _shown(text)}
-        )
+        raise BadCell(gettext_noop("「%(text)s」带有钟点，这一列只要日期"), text=_shown(text))
     return f"{moment:%Y-%m-%d}"
 
 
@@ -153,7 +162,7 @@ _READERS: Final[dict[str, Callable[[str], Any]]] = {
 
 
 def read_cell(value: Any, type: str) -> Any:
-    """The clean cell; raises ValueError with the reason in Chinese."""
+    """The clean cell; raises BadCell, a ValueError, with the reason."""
     if value is None:
         return None
     if isinstance(value, bool):
@@ -164,10 +173,7 @@ def read_cell(value: Any, type: str) -> Any:
     text = text.strip()
     if not text:
         return None
-    try:
-        return _READERS[type](text)
-    except _BadCell as bad:
-        raise ValueError(str(bad)) from bad
+    return _READERS[type](text)
 
 
 def write_cell(value: Any) -> str:
@@ -196,8 +202,8 @@ class _Check:
         self.content = content
         self.problems: list[Problem] = []
 
-    def note(self, text: str, row: int = 0, column: str = "", **params: Any) -> None:
-        self.problems.append(Problem(text % params if params else text, row, column))
+    def note(self, message: str, row: int = 0, column: str = "", **params: Any) -> None:
+        self.problems.append(Problem(Phrase(message, params), row, column))
 
     def run(self) -> dict[str, Any]:
         key = str(self.content.get("key") or "")
@@ -208,14 +214,14 @@ class _Check:
         columns = self.columns(self.content.get("columns"))
         clean = {
             "key": key,
-            "name": self.label(self.content.get("name"), gettext_noop("表名")),
+            "name": self.label(self.content.get("name"), Phrase(gettext_noop("表名"))),
             "columns": columns,
             "rows": self.rows(self.content.get("rows"), columns),
         }
         self.well_known(clean)
         return clean
 
-    def label(self, value: Any, what: str) -> str:
+    def label(self, value: Any, what: Phrase) -> str:
         text = str(value or "").strip()
         if not 1 <= len(text) <= MAX_NAME:
             self.note(gettext_noop("%(what)s应是 1–%(limit)d 个字"), what=what, limit=MAX_NAME)
@@ -238,8 +244,8 @@ class _Check:
             self.column(number, row if isinstance(row, Mapping) else {})
             for number, row in enumerate(rows, 1)
         ]
-        self.unique([c["key"] for c in columns], gettext_noop("列的英文编号"))
-        self.unique([c["label"].lower() for c in columns], gettext_noop("列名"))
+        self.unique([c["key"] for c in columns], Phrase(gettext_noop("列的英文编号")))
+        self.unique([c["label"].lower() for c in columns], Phrase(gettext_noop("列名")))
         keys = sum(c["is_key"] for c in columns)
         if not 1 <= keys <= MAX_KEYS:
             self.note(gettext_noop("键列应有 1 到 %(limit)d 个"), limit=MAX_KEYS)
@@ -248,7 +254,7 @@ class _Check:
         return columns
 
     def column(self, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
-        what = gettext_noop("第 %(number)d 列的列名") % {"number": number}
+        what = Phrase(gettext_noop("第 %(number)d 列的列名"), {"number": number})
         label = self.label(row.get("label"), what)
         key, type = str(row.get("key") or ""), str(row.get("type") or "text")
         if not _SLUG.fullmatch(key):
@@ -263,13 +269,15 @@ class _Check:
         if not is_key:
             try:
                 default = read_cell(row.get("default"), type)
-            except ValueError as error:
+            except BadCell as bad:
                 self.note(
-                    gettext_noop("列「%(label)s」查不到时的值：%(why)s"), label=label, why=error
+                    gettext_noop("列「%(label)s」查不到时的值：%(why)s"),
+                    label=label,
+                    why=bad.phrase,
                 )
         return {"key": key, "label": label, "type": type, "is_key": is_key, "default": default}
 
-    def unique(self, values: Iterable[str], what: str) -> None:
+    def unique(self, values: Iterable[str], what: Phrase) -> None:
         seen: set[str] = set()
         for value in values:
             if value and value in seen:
@@ -302,10 +310,9 @@ class _Check:
             first = seen.setdefault(key, number)
             if first != number:
                 key_text = "、".join(write_cell(made[i]) for i, _kind in places)
-                text = gettext_noop("键与第 %(first)d 行重复：%(key)s")
-                self.problems.append(
-                    Problem(text % {"first": first, "key": key_text}, number, first=first)
-                )
+                words = {"first": first, "key": key_text}
+                phrase = Phrase(gettext_noop("键与第 %(first)d 行重复：%(key)s"), words)
+                self.problems.append(Problem(phrase, number, first=first))
         return clean
 
     def row(self, number: int, cells: list[Any], columns: Sequence[Mapping[str, Any]]) -> list[Any]:
@@ -315,8 +322,8 @@ class _Check:
             cell = cells[place] if place < len(cells) else None
             try:
                 made.append(read_cell(cell, column["type"]))
-            except ValueError as error:
-                self.note(str(error), number, column["label"])
+            except BadCell as bad:
+                self.problems.append(Problem(bad.phrase, number, column["label"]))
                 made.append(None)
             else:
                 if column["is_key"] and made[-1] is None:
@@ -336,7 +343,7 @@ class _Check:
                         "「%(name)s」要保留%(kind)s列「%(label)s」，系统按它算工作时间和大促"
                     ),
                     name=shipped["name"],
-                    kind=TYPES[column["type"]],
+                    kind=Phrase(TYPES[column["type"]]),
                     label=column["label"],
                 )
         if clean["key"] != PROMOTIONS or self.problems:
@@ -362,14 +369,14 @@ def require_table(content: dict[str, Any]) -> dict[str, Any]:
     """The clean content; raises BadInput naming every problem with its row."""
     clean, problems = check_table(content)
     if problems:
-        shown = "；".join(problem.sentence for problem in problems[:MAX_SHOWN])
-        if len(problems) > MAX_SHOWN:
-            shown += f"；另有 {len(problems) - MAX_SHOWN} 处"
+        shown = [problem.placed for problem in problems[:MAX_SHOWN]]
+        if more := len(problems) - len(shown):
+            shown.append(Phrase(gettext_noop("另有 %(n)d 处"), {"n": more}))
         raise BadInput(
             gettext_noop("查找表有 %(count)s 处问题：%(shown)s"),
             code="bad_table",
             count=len(problems),
-            shown=shown,
+            shown=join_phrases(shown, BY_SEMICOLON),
             problems=problems,
         )
     return clean
