@@ -105,7 +105,7 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
     Difference(
         gettext_noop("大促期间的时长"),
         gettext_noop("没有这些函数"),
-        gettext_noop("是大促、按大促、非大促小时 等，按「大促日历」表"),
+        gettext_noop("是大促、按大促、非大促小时 等，按「促销日历」表"),
         gettext_noop("大促期间时限不同，规则不用每次大促都改"),
     ),
     Difference(

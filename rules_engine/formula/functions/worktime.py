@@ -1,6 +1,6 @@
 """Durations that know the calendar: working days and hours, and what runs during promotions.
 
-The calendars are tables kept by the business (节假日, 大促日历) and come in as hidden fields; without
+The calendars are tables kept by the business (节假日, 促销日历) and come in as hidden fields; without
 one every Monday to Friday is worked and no promotion runs.
 """
 
@@ -317,7 +317,7 @@ def _find_promotions(rows: Value, when: float) -> list[Promotion]:
     result=ValueType.LOGICAL,
     reading="{0}在大促期间",
     description=gettext_noop(
-        "这个时间在「大促日历」表的一场活动里时成立，结束的那一刻不算；可以只看名称里有这几个字的活动。"
+        "这个时间在「促销日历」表的一场活动里时成立，结束的那一刻不算；可以只看名称里有这几个字的活动。"
     ),
     examples=[
         ("是大促(DATE(2026,11,11))", True, _SALE),

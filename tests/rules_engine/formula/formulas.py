@@ -66,7 +66,7 @@ HIDDEN = (
     Field("history.events", "状态变化", "", ValueType.ROWS, is_prefetched=True, is_hidden=True),
     Field("calendar.holidays", "节假日", "", ValueType.ROWS, is_prefetched=True, is_hidden=True),
     Field(
-        "calendar.promotions", "大促日历", "", ValueType.ROWS, is_prefetched=True, is_hidden=True
+        "calendar.promotions", "促销日历", "", ValueType.ROWS, is_prefetched=True, is_hidden=True
     ),
 )
 NAMES = Names((*FIELDS, *HIDDEN), TABLES, TERMS)
