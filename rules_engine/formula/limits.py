@@ -11,6 +11,7 @@ MAX_DEPTH: Final = 64  # brackets, calls, signs and percents inside one another
 MAX_HEIGHT: Final = 128  # the same, with operators inside one another counted too
 MAX_ARGUMENTS: Final = 255  # as Excel
 MAX_TEXT: Final = 32_767  # characters of a text result, as Excel
+MAX_NUMBER: Final = 512  # characters of a text that may say a number, a date, TRUE or FALSE
 MAX_STEPS: Final = 200_000  # steps of one evaluation: nodes per row, elements of a list
 MAX_TEXT_WORK: Final = 250_000  # characters the text functions of one evaluation may look at
 SHORT_TEXT: Final = 100  # characters that count for nothing: the steps bound how many there are

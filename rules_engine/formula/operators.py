@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from .limits import MAX_TEXT
+from .limits import MAX_NUMBER, MAX_TEXT
 from .moments import parse_moment
 from .values import (
     STOPPING,
@@ -65,6 +65,8 @@ def to_number(value: Value) -> float | ErrorValue | Unknown:
 
 def parse_number(text: str) -> float | ErrorValue:
     """Read a number, percentage, amount, date or time from text; #VALUE! when it is none."""
+    if len(text) > MAX_NUMBER:
+        return ErrorValue.VALUE
     stripped = text.strip(" ")
     match = _NUMBER.fullmatch(stripped)
     if match is None or bool(match["open"]) != bool(match["close"]):
@@ -127,7 +129,7 @@ def to_logical(value: Value) -> bool | ErrorValue | Unknown:
         return False
     if isinstance(value, ErrorValue | Unknown):
         return value
-    if isinstance(value, str):
+    if isinstance(value, str) and len(value) <= MAX_NUMBER:
         word = value.strip(" ").upper()
         if word == "TRUE":
             return True

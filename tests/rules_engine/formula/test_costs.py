@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -13,6 +14,7 @@ from rules_engine.formula.limits import (
     MAX_TEXT_WORK,
     MAX_WALKS,
 )
+from rules_engine.formula.lines import run_compiled, run_rows
 from rules_engine.formula.wildcards import matches_wildcards, search_wildcards
 from rules_engine.rules.content import check_content
 
@@ -96,3 +98,14 @@ def test_wildcards_answer_as_the_regular_expression_would(pattern: str, text: st
 
     assert matches_wildcards(pattern, text) is (re.fullmatch(written, text, re.DOTALL) is not None)
     assert search_wildcards(pattern, text, 0) == (found.start() if found else -1)
+
+
+@pytest.mark.parametrize("plan", [run_rows, run_compiled])
+@pytest.mark.parametrize("text", [" " * 3_000_000 + "x", "9" * 3_000_000], ids=["blanks", "digits"])
+@pytest.mark.parametrize("part", ["甲", "IF(甲,1,2)"])
+def test_text_of_megabytes_is_no_number_and_is_not_looked_at(plan, part: str, text: str) -> None:
+    checked = check("+".join([part] * 300), _NAMES)
+    begun = time.perf_counter()
+
+    assert plan(checked, {"a": text}, NOW) is ErrorValue.VALUE
+    assert time.perf_counter() - begun < 0.5
