@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy
 from config.errors import AppError, BadInput, gettext_noop
 from config.releases.models import Version
 from config.tenancy.models import Role
-from config.wording import say_error
+from config.wording import say, say_error
 from connectors.orders.models import Order
 from frontend.pages.check_formula import (
     Looked,
@@ -75,7 +75,7 @@ def list_problems(content: Mapping[str, Any]) -> list[Problem]:
     """What keeps a draft from being submitted, in reading order."""
     return [
         Problem(
-            text=_(p.text),
+            text=say(p.phrase),
             key=p.dimension,
             name=_name_of(p),
             part=p.part,
@@ -99,7 +99,7 @@ def lines_of(error: AppError) -> list[str]:
     problems = error.params.get("problems")
     if problems:
         head = _("规则文件有 %(n)s 处问题，没有导入：") % {"n": len(problems)}
-        return [head, *(p.sentence for p in problems[: services.MAX_SHOWN])]
+        return [head, *(say(p.placed) for p in problems[: services.MAX_SHOWN])]
     return [say_error(error)]
 
 
@@ -304,7 +304,7 @@ def take_step(
     rules, problems = trials.compile_draft(version.content)
     if rules is None:
         text = _("还有 %(n)s 处要改才能试算：%(first)s")
-        return {"error": text % {"n": len(problems), "first": problems[0].sentence}}
+        return {"error": text % {"n": len(problems), "first": say(problems[0].placed)}}
     moves, moment, spent = _read_state(state, version, now)
     comparison = trials.Comparison(rules, now=moment)
     is_going_on = comparison.take_step(moves)

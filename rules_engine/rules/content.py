@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from config.errors import gettext_noop
+from config.errors import Phrase, gettext_noop, join_phrases
 from rules_engine.facts.catalog import FACTS, SOURCE_LABELS
 from rules_engine.formula import Fix, Names, check
 from rules_engine.formula.costs import NOTHING
@@ -47,7 +47,7 @@ class Problem:
 
     dimension: str
     part: str
-    text: str
+    phrase: Phrase
     number: int = 0
     label: str = ""
     start: int | None = None
@@ -56,11 +56,28 @@ class Problem:
     fix: Fix | None = None
 
     @property
-    def sentence(self) -> str:
-        """The text with its place in front."""
+    def text(self) -> str:
+        """The phrase in Chinese."""
+        return str(self.phrase)
+
+    @property
+    def placed(self) -> Phrase:
+        """The phrase with its place in front."""
         if not self.number:
-            return self.text
-        return f"第 {self.number} 项「{self.label or self.dimension}」：{self.text}"
+            return self.phrase
+        return Phrase(
+            gettext_noop("第 %(number)d 项「%(label)s」：%(text)s"),
+            {
+                "number": self.number,
+                "label": self.label or self.dimension,
+                "text": self.phrase,
+            },
+        )
+
+    @property
+    def sentence(self) -> str:
+        """The Chinese text with its place in front."""
+        return str(self.placed)
 
 
 # --- small readers --------------------------------------------------------------------------------
@@ -91,22 +108,31 @@ def _plain(value: Decimal | int) -> int | float:
     return whole if whole == value else float(value)
 
 
-def _show(value: Any) -> str:
-    text = str(value) if value is not None else "空"
+def _phrase(said: Phrase | str) -> Phrase:
+    return said if isinstance(said, Phrase) else Phrase(said)
+
+
+def _show(value: Any) -> Phrase | str:
+    if value is None:
+        return Phrase(gettext_noop("空"))
+    text = str(value)
     return text if len(text) <= 20 else text[:20] + "…"
 
 
-def _check_text(value: Any, limit: int) -> str | None:
+def _check_text(value: Any, limit: int) -> Phrase | None:
     """What is wrong with a short text, or None. Length counts characters; nothing invisible."""
     if not isinstance(value, str) or not value.strip():
-        return gettext_noop("请填写")
+        return Phrase(gettext_noop("请填写"))
     if len(value.strip()) > limit:
-        return gettext_noop("最多 %(limit)d 个字，现在 %(count)d 个") % {
-            "limit": limit,
-            "count": len(value.strip()),
-        }
+        return Phrase(
+            gettext_noop("最多 %(limit)d 个字，现在 %(count)d 个"),
+            {
+                "limit": limit,
+                "count": len(value.strip()),
+            },
+        )
     if has_hidden(value):
-        return gettext_noop("含有看不见的控制字符，请删除后重新输入")
+        return Phrase(gettext_noop("含有看不见的控制字符，请删除后重新输入"))
     return None
 
 
@@ -149,8 +175,8 @@ class _Check:
         self.problems: list[Problem] = []
         self.demand = NOTHING  # of all formulas together
 
-    def note(self, part: str, text: str, **more: Any) -> None:
-        self.problems.append(Problem("", part, text, **more))
+    def note(self, part: str, said: Phrase | str, **more: Any) -> None:
+        self.problems.append(Problem("", part, _phrase(said), **more))
 
     def rule_set(self, content: Any) -> dict[str, Any]:
         if not isinstance(content, Mapping):
@@ -158,7 +184,7 @@ class _Check:
             return {}
         wrong = _check_text(content.get("name"), MAX_NAME)
         if wrong:
-            self.note("name", gettext_noop("规则集名称：") + wrong)
+            self.note("name", Phrase(gettext_noop("规则集名称：%(wrong)s"), {"wrong": wrong}))
         clean: dict[str, Any] = {
             "name": str(content.get("name") or "").strip(),
             "lines": self.lines(content.get("lines", DEFAULT_LINES)),
@@ -170,8 +196,10 @@ class _Check:
         if len(rows) > MAX_DIMENSIONS:
             self.note(
                 "dimensions",
-                gettext_noop("检查项最多 %(limit)d 个，现在 %(count)d 个")
-                % {"limit": MAX_DIMENSIONS, "count": len(rows)},
+                Phrase(
+                    gettext_noop("检查项最多 %(limit)d 个，现在 %(count)d 个"),
+                    {"limit": MAX_DIMENSIONS, "count": len(rows)},
+                ),
             )
             rows = rows[:MAX_DIMENSIONS]
         seen: dict[str, int] = {}
@@ -193,8 +221,12 @@ class _Check:
             if count > limit:
                 self.note(
                     "dimensions",
-                    gettext_noop("全部检查项一共最多%(what)s %(limit)d 次，现在是 %(count)d 次")
-                    % {"what": what, "limit": limit, "count": count},
+                    Phrase(
+                        gettext_noop(
+                            "全部检查项一共最多%(what)s %(limit)d 次，现在是 %(count)d 次"
+                        ),
+                        {"what": Phrase(what), "limit": limit, "count": count},
+                    ),
                 )
 
     def lines(self, lines: Any) -> dict[str, int | float]:
@@ -207,18 +239,22 @@ class _Check:
             if value is None:
                 self.note(
                     "lines",
-                    gettext_noop(
-                        "%(label)s应是 0 到 100 之间、最多两位小数的数字，现在是「%(value)s」"
-                    )
-                    % {"label": label, "value": _show(lines.get(key))},
+                    Phrase(
+                        gettext_noop(
+                            "%(label)s应是 0 到 100 之间、最多两位小数的数字，现在是「%(value)s」"
+                        ),
+                        {"label": Phrase(label), "value": _show(lines.get(key))},
+                    ),
                 )
             else:
                 values[key] = value
         if len(values) == 3 and not FULL > values["yellow"] > values["orange"] > values["red"] >= 0:
             self.note(
                 "lines",
-                gettext_noop("级别线要满足 100 > 黄线 > 橙线 > 红线 ≥ 0，现在是 %(lines)s")
-                % {"lines": "、".join(str(lines.get(key)) for key in LINE_LABELS)},
+                Phrase(
+                    gettext_noop("级别线要满足 100 > 黄线 > 橙线 > 红线 ≥ 0，现在是 %(lines)s"),
+                    {"lines": "、".join(str(lines.get(key)) for key in LINE_LABELS)},
+                ),
             )
         return {k: _plain(Decimal(v) / 100) for k, v in values.items()} or dict(DEFAULT_LINES)
 
@@ -229,15 +265,20 @@ class _Check:
         if total != FULL:
             self.note(
                 "sum",
-                gettext_noop("各检查项分值之和应是 100，现在是 %(total)s，%(advice)s")
-                % {
-                    "total": _plain(Decimal(total) / 100),
-                    "advice": (
-                        f"还差 {_plain(Decimal(FULL - total) / 100)}"
-                        if total < FULL
-                        else f"多了 {_plain(Decimal(total - FULL) / 100)}"
-                    ),
-                },
+                Phrase(
+                    gettext_noop("各检查项分值之和应是 100，现在是 %(total)s，%(advice)s"),
+                    {
+                        "total": _plain(Decimal(total) / 100),
+                        "advice": (
+                            Phrase(
+                                gettext_noop("还差 %(points)s")
+                                if total < FULL
+                                else gettext_noop("多了 %(points)s"),
+                                {"points": _plain(Decimal(abs(FULL - total)) / 100)},
+                            )
+                        ),
+                    },
+                ),
             )
 
 
@@ -251,9 +292,9 @@ class _CheckDimension:
         self.key = str(self.row.get("key") or "")[:40]
         self.label = str(self.row.get("name") or self.key or "").strip()[:MAX_NAME]
 
-    def note(self, part: str, text: str, **more: Any) -> None:
+    def note(self, part: str, said: Phrase | str, **more: Any) -> None:
         self.owner.problems.append(
-            Problem(self.key, part, text, number=self.number, label=self.label, **more)
+            Problem(self.key, part, _phrase(said), number=self.number, label=self.label, **more)
         )
 
     def run(self) -> dict[str, Any]:
@@ -297,17 +338,22 @@ class _CheckDimension:
         elif self.key.lower() in self.seen:
             self.note(
                 "key",
-                gettext_noop("英文编号与第 %(other)d 项重复")
-                % {"other": self.seen[self.key.lower()]},
+                Phrase(
+                    gettext_noop("英文编号与第 %(other)d 项重复"),
+                    {"other": self.seen[self.key.lower()]},
+                ),
             )
         self.seen.setdefault(self.key.lower(), self.number)
         wrong = _check_text(self.row.get("name"), MAX_NAME)
         if wrong:
-            self.note("name", gettext_noop("名称：") + wrong)
+            self.note("name", Phrase(gettext_noop("名称：%(wrong)s"), {"wrong": wrong}))
         elif self.label in self.seen_names:
             self.note(
                 "name",
-                gettext_noop("名称与第 %(other)d 项重复") % {"other": self.seen_names[self.label]},
+                Phrase(
+                    gettext_noop("名称与第 %(other)d 项重复"),
+                    {"other": self.seen_names[self.label]},
+                ),
             )
         self.seen_names.setdefault(self.label, self.number)
 
@@ -317,8 +363,14 @@ class _CheckDimension:
             return value
         self.note(
             part,
-            gettext_noop("%(label)s不能是「%(value)s」，请从 %(options)s 中选择")
-            % {"label": label, "value": _show(value), "options": "、".join(options.values())},
+            Phrase(
+                gettext_noop("%(label)s不能是「%(value)s」，请从 %(options)s 中选择"),
+                {
+                    "label": Phrase(label),
+                    "value": _show(value),
+                    "options": join_phrases(map(Phrase, options.values())),
+                },
+            ),
         )
         return default
 
@@ -333,7 +385,7 @@ class _CheckDimension:
         for finding in checked.findings:
             self.note(
                 "formula",
-                finding.text,
+                finding.phrase,
                 start=finding.start,
                 end=finding.end,
                 refuses=finding.refuses,
@@ -347,8 +399,10 @@ class _CheckDimension:
         if points is None or not 0 <= points <= FULL:
             self.note(
                 "points",
-                gettext_noop("分值应是 0 到 100 之间、最多两位小数的数字，现在是「%(value)s」")
-                % {"value": _show(value)},
+                Phrase(
+                    gettext_noop("分值应是 0 到 100 之间、最多两位小数的数字，现在是「%(value)s」"),
+                    {"value": _show(value)},
+                ),
             )
             return 0
         if points == 0 and self.row.get("cap") is None:
@@ -363,8 +417,10 @@ class _CheckDimension:
         if cap is None or not 0 <= cap <= FULL:
             self.note(
                 "cap",
-                gettext_noop("封顶应是 0 到 100 之间的数字，或留空不封顶，现在是「%(value)s」")
-                % {"value": _show(value)},
+                Phrase(
+                    gettext_noop("封顶应是 0 到 100 之间的数字，或留空不封顶，现在是「%(value)s」"),
+                    {"value": _show(value)},
+                ),
             )
             return None
         return _plain(Decimal(cap) / 100)
@@ -378,8 +434,10 @@ class _CheckDimension:
         if len(value) > MAX_REASON:
             self.note(
                 "reason",
-                gettext_noop("原因说明最多 %(limit)d 个字，现在 %(count)d 个")
-                % {"limit": MAX_REASON, "count": len(value)},
+                Phrase(
+                    gettext_noop("原因说明最多 %(limit)d 个字，现在 %(count)d 个"),
+                    {"limit": MAX_REASON, "count": len(value)},
+                ),
             )
         if has_hidden(value):
             self.note("reason", gettext_noop("原因说明含有看不见的控制字符，请删除后重新输入"))
@@ -387,8 +445,10 @@ class _CheckDimension:
         if len(placeholders) > MAX_PLACEHOLDERS:
             self.note(
                 "reason",
-                gettext_noop("原因说明里的占位太多，最多 %(limit)d 个")
-                % {"limit": MAX_PLACEHOLDERS},
+                Phrase(
+                    gettext_noop("原因说明里的占位太多，最多 %(limit)d 个"),
+                    {"limit": MAX_PLACEHOLDERS},
+                ),
             )
         for text in placeholders[:MAX_PLACEHOLDERS]:
             self.check_placeholder(value, text)
@@ -402,14 +462,18 @@ class _CheckDimension:
         if refusals:
             self.note(
                 "reason",
-                gettext_noop("占位 {%(text)s} 不能用：%(why)s")
-                % {"text": _show(text), "why": refusals[0].text},
+                Phrase(
+                    gettext_noop("占位 {%(text)s} 不能用：%(why)s"),
+                    {"text": _show(text), "why": refusals[0].phrase},
+                ),
                 **where,
             )
         elif not checked.field_ids.isdisjoint(_PERSONAL):
             self.note(
                 "reason",
-                gettext_noop("占位 {%(text)s} 含个人信息，不能写进原因") % {"text": _show(text)},
+                Phrase(
+                    gettext_noop("占位 {%(text)s} 含个人信息，不能写进原因"), {"text": _show(text)}
+                ),
                 **where,
             )
 
@@ -417,7 +481,7 @@ class _CheckDimension:
         value = self.row.get("cause") or self.label
         wrong = _check_text(value, MAX_CAUSE) if self.label or self.row.get("cause") else None
         if wrong:
-            self.note("cause", gettext_noop("归因：") + wrong)
+            self.note("cause", Phrase(gettext_noop("归因：%(wrong)s"), {"wrong": wrong}))
         return str(value).strip()[:MAX_CAUSE]
 
     def check_source(self) -> str:
@@ -429,8 +493,10 @@ class _CheckDimension:
         if unknown:
             self.note(
                 "source",
-                gettext_noop("所需来源「%(value)s」不认识，可选 %(options)s")
-                % {"value": _show(value), "options": "、".join(SOURCE_LABELS)},
+                Phrase(
+                    gettext_noop("所需来源「%(value)s」不认识，可选 %(options)s"),
+                    {"value": _show(value), "options": "、".join(SOURCE_LABELS)},
+                ),
             )
             return ""
         return ",".join(kinds)
