@@ -54,6 +54,7 @@ from rules_engine.formula import (
     is_undivided,
     to_serial,
 )
+from rules_engine.formula.limits import MAX_TEXT
 
 CHUNK = 1000
 _PHASE_LABELS = {"": None, "deposit": "定金", "balance": "尾款"}
@@ -67,7 +68,12 @@ _Convert = Callable[[Any], Value]
 
 
 def _as_text(value: Any) -> Value:
-    return str(value) if value not in (None, "") else None
+    return fit_text(str(value)) if value not in (None, "") else None
+
+
+def fit_text(text: str) -> str | ErrorValue:
+    """The text as a fact; #VALUE! when it is longer than any text of a formula may be."""
+    return text if len(text) <= MAX_TEXT else ErrorValue.VALUE
 
 
 def _as_money(value: Any) -> Value:
@@ -113,7 +119,7 @@ def _custom_value(value: Any, type: str, zone: tzinfo) -> Value:
             return float(value)
     except (ValueError, OverflowError, TypeError):
         return ErrorValue.VALUE
-    return bool(value) if type == "logical" else str(value)
+    return bool(value) if type == "logical" else fit_text(str(value))
 
 
 def form_of(zone: tzinfo, custom: Sequence[CustomDefinition]) -> str:

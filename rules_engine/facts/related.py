@@ -50,7 +50,7 @@ from rules_engine.facts.catalog import (
     SAME_SKU_HOURS,
     WMS,
 )
-from rules_engine.facts.collect import Completer, Feeds, Setting, Values, stage_of
+from rules_engine.facts.collect import Completer, Feeds, Setting, Values, fit_text, stage_of
 from rules_engine.facts.tables import load_lookups, load_rows
 from rules_engine.formula import UNKNOWN, Value, to_serial
 
@@ -538,7 +538,7 @@ def _fetch_sealed(id: str, column: str, purpose: str) -> _Fetch:
         for pk, sealed in Order.objects.filter(pk__in=ids).values_list("pk", column):
             clear = decrypt(sealed, purpose=purpose)
             token = f"{id}:{blind_index(clear, purpose=id)}"
-            answers.append((pk, id, clear or None, token))
+            answers.append((pk, id, fit_text(clear) if clear else None, token))
         return answers
 
     return fetch_sealed

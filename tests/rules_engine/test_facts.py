@@ -36,6 +36,7 @@ from rules_engine.formula import (
     is_undivided,
     to_serial,
 )
+from rules_engine.formula.limits import MAX_TEXT
 from tests.factories import NOW, World, canonical_order, make_order, make_sources, make_world
 from tests.rules_engine.river import NOW as PURE_NOW
 from tests.rules_engine.river import SHANGHAI, feeds_at, tell, values_at
@@ -316,6 +317,17 @@ def test_snapshot_seals_personal_facts_and_reads_back_whole(world: World) -> Non
     stored = load_facts(snapshot.facts) | open_personal(snapshot.personal_sealed)
     assert stored == load_facts(dump_facts(taken.values))
     assert (snapshot.revision, snapshot.digest) == (order.revision, taken.digest)
+
+
+def test_text_longer_than_a_formula_takes_is_an_error_and_no_work(world: World) -> None:
+    with for_environment(world.production):
+        sources = make_sources()
+        record = canonical_order(remark="长" * (MAX_TEXT + 1))
+        receive([record], source=sources["channel"], now=NOW)
+        order = Order.objects.get(order_no=record.order_no)
+        values = collect([order], now=NOW)[order.pk]
+
+    assert values["order.remark"] is ErrorValue.VALUE
 
 
 def test_error_value_survives_its_snapshot() -> None:
