@@ -1,0 +1,1 @@
+"""Warehouses: Qimen and what stands behind it."""
