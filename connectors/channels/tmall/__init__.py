@@ -1,0 +1,1 @@
+"""Taobao and Tmall (TOP, the Taobao Open Platform)."""
