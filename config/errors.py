@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ class Phrase:
 
 
 BY_COMMA: Final = gettext_noop("%(before)s、%(next)s")
-BY_SEMICOLON: Final = gettext_noop("%(before)s；%(next)s")
+_BY_SEMICOLON: Final = gettext_noop("%(before)s；%(next)s")
 
 
 def join_phrases(parts: Iterable[Phrase | str], joint: str = BY_COMMA) -> Phrase:
@@ -37,6 +37,14 @@ def join_phrases(parts: Iterable[Phrase | str], joint: str = BY_COMMA) -> Phrase
     for part in others:
         joined = Phrase(joint, {"before": joined, "next": part})
     return joined
+
+
+def list_sentences(parts: Sequence[Phrase], limit: int) -> Phrase:
+    """The first parts as one phrase; how many more there are is counted."""
+    shown = [*parts[:limit]]
+    if more := len(parts) - len(shown):
+        shown.append(Phrase(gettext_noop("另有 %(n)d 处"), {"n": more}))
+    return join_phrases(shown, _BY_SEMICOLON)
 
 
 class AppError(Exception):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from config.errors import BY_SEMICOLON, BadInput, Phrase, gettext_noop, join_phrases
+from config.errors import BadInput, Phrase, gettext_noop, list_sentences
 from config.releases.models import State, Version
 from rules_engine.formula import ErrorValue, Field, LookupTable, Table, Value, ValueType, to_serial
 from rules_engine.formula.functions.tables import build_table, normalise_key
@@ -369,14 +369,11 @@ def require_table(content: dict[str, Any]) -> dict[str, Any]:
     """The clean content; raises BadInput naming every problem with its row."""
     clean, problems = check_table(content)
     if problems:
-        shown = [problem.placed for problem in problems[:MAX_SHOWN]]
-        if more := len(problems) - len(shown):
-            shown.append(Phrase(gettext_noop("另有 %(n)d 处"), {"n": more}))
         raise BadInput(
             gettext_noop("查找表有 %(count)s 处问题：%(shown)s"),
             code="bad_table",
             count=len(problems),
-            shown=join_phrases(shown, BY_SEMICOLON),
+            shown=list_sentences([problem.placed for problem in problems], MAX_SHOWN),
             problems=problems,
         )
     return clean

@@ -20,7 +20,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from config.errors import BY_SEMICOLON, BadInput, Phrase, gettext_noop, join_phrases
+from config.errors import BadInput, gettext_noop, list_sentences
 from config.releases.models import State, Version
 from config.releases.services import get_published, install_preset
 from rules_engine.facts.catalog import FACTS, SOURCE_LABELS
@@ -142,14 +142,11 @@ def check_rule_set(content: dict[str, Any]) -> dict[str, Any]:
     clean, problems = check_content(content, get_names())
     refusals = [problem for problem in problems if problem.refuses]
     if refusals:
-        shown = [problem.placed for problem in refusals[:MAX_SHOWN]]
-        if more := len(refusals) - len(shown):
-            shown.append(Phrase(gettext_noop("另有 %(n)d 处"), {"n": more}))
         raise BadInput(
             gettext_noop("规则集有 %(count)s 处问题：%(shown)s"),
             code="bad_rule_set",
             count=len(refusals),
-            shown=join_phrases(shown, BY_SEMICOLON),
+            shown=list_sentences([problem.placed for problem in refusals], MAX_SHOWN),
             problems=refusals,
         )
     return clean

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from config.errors import BadInput, WrongState, gettext_noop
+from config.errors import BadInput, Phrase, WrongState, gettext_noop, list_sentences
 from config.releases.models import Document, State, Version
 from rules_engine.facts import tables
 from rules_engine.facts.services import get_names
@@ -50,7 +50,7 @@ def list_table_uses(table_key: str) -> list[TableUse]:
 
 def list_broken_uses(
     content: Mapping[str, Any], former: Mapping[str, Any] | None = None
-) -> list[str]:
+) -> list[Phrase]:
     """What a new content of a table would break, one sentence per check in force and column.
 
     former: the content it replaces; without, the one in force.
@@ -71,7 +71,7 @@ def list_broken_uses(
     for use in uses:
         if [k.type for k in new.keys] != [k.type for k in old.keys]:
             text = gettext_noop("检查项「%(name)s」按现在的键列查这张表，键列不能增减或改类型")
-            broken.append(text % {"name": use.name})
+            broken.append(Phrase(text, {"name": use.name}))
             continue
         for id in sorted(use.columns):
             if id not in new_types:
@@ -80,7 +80,7 @@ def list_broken_uses(
                 text = gettext_noop("检查项「%(name)s」在用列「%(column)s」，不能改类型")
             else:
                 continue
-            broken.append(text % {"name": use.name, "column": labels.get(id, id)})
+            broken.append(Phrase(text, {"name": use.name, "column": labels.get(id, id)}))
     return broken
 
 
@@ -93,15 +93,9 @@ def check_table(content: dict[str, Any]) -> dict[str, Any]:
         raise BadInput(
             gettext_noop("这些检查项正在用这张表：%(broken)s。请先改检查项并发布，再改表"),
             code="table_in_use",
-            broken=_named(broken),
+            broken=list_sentences(broken, MAX_NAMED),
         )
     return clean
-
-
-def _named(sentences: list[str]) -> str:
-    shown = "；".join(sentences[:MAX_NAMED])
-    rest = len(sentences) - MAX_NAMED
-    return f"{shown}；另有 {rest} 处" if rest > 0 else shown
 
 
 def _check_name(content: Mapping[str, Any]) -> None:
@@ -130,7 +124,7 @@ def on_table_published(version: Version) -> None:
     if broken:
         raise WrongState(
             gettext_noop("不能发布：%(broken)s。请先改检查项并发布，再发布这张表"),
-            broken=_named(broken),
+            broken=list_sentences(broken, MAX_NAMED),
         )
     Document.objects.filter(pk=version.document_id).update(name=version.content["name"])
 
@@ -138,9 +132,9 @@ def on_table_published(version: Version) -> None:
 def on_rules_published(version: Version) -> None:
     """Rules come into force only while every table they ask is published as they know it."""
     _clean, problems = check_content(version.content, get_names())
-    refusals = [problem.sentence for problem in problems if problem.refuses]
+    refusals = [problem.placed for problem in problems if problem.refuses]
     if refusals:
         raise WrongState(
             gettext_noop("不能发布：%(shown)s。请退回修改，或先发布它用到的查找表"),
-            shown=_named(refusals),
+            shown=list_sentences(refusals, MAX_NAMED),
         )
