@@ -25,6 +25,7 @@ from rules_engine.facts.tables import SHIPPED, check_table, require_table
 from rules_engine.formula import FUNCTIONS, Finding, FormulaErrors, Names, check
 from rules_engine.formula.errors import SORTS
 from rules_engine.formula.limits import MAX_CHARACTERS, MAX_DEPTH, MAX_LOOKUPS, MAX_WALKS
+from rules_engine.rules.content import check_content
 from tests.factories import World, make_order, make_sources, table_content
 from tests.rules_engine.formula import formulas, test_check, test_lookups
 from tests.rules_engine.formula.facts import read_facts
@@ -218,6 +219,51 @@ def test_every_change_of_a_table_is_english() -> None:
             for said in (*map(say, found.sentences), say(found.summary)):
                 if left := find_chinese(said, typed, ()):
                     wrong[said] = left
+
+    assert wrong == {}
+
+
+def list_broken_rule_sets() -> list[Any]:
+    def edited(**changes: Any) -> dict[str, Any]:
+        row = {"key": "paid", "name": "已付", "formula": "支付金额>0", "points": 100}
+        return {"name": "一项", "dimensions": [row | changes]}
+
+    twice = edited()["dimensions"] * 2
+    return [
+        None,
+        edited(formula="支付金颔>0"),
+        edited(formula="支付金额>0 并且 分数>1"),
+        edited(formula=""),
+        edited(formula="+".join(["计数(明细)"] * 3), kind="points", points=3),
+        edited(points="多"),
+        edited(points=120),
+        edited(points=0),
+        edited(cap=101),
+        edited(kind="别的", when_late="别的", when_not_applicable="别的", source="别的"),
+        edited(key="编号", name=""),
+        edited(name="长" * 50),
+        edited(cause="\u200b"),
+        edited(reason=3),
+        edited(reason="长" * 400 + "{支付金颔}{收货人}\u200b"),
+        edited(reason="{支付金额}" * 20),
+        {"name": "", "dimensions": twice, "lines": {"yellow": 50, "orange": 60, "red": None}},
+        {"name": "一项", "dimensions": twice, "lines": {"yellow": 50, "orange": 60, "red": 70}},
+        {"name": "一项", "dimensions": [3] * 70, "lines": 3},
+        {"name": "一项"},
+    ]
+
+
+def test_every_problem_of_a_rule_set_is_english() -> None:
+    wrong = {}
+    names = list_names(test_check.NAMES) | {"支付金额"}
+    with override("en"):
+        for content in list_broken_rule_sets():
+            typed = json.dumps(content, ensure_ascii=False)
+            problems = check_content(content, test_check.NAMES)[1]
+            assert problems
+            for problem in problems:
+                if left := find_chinese(say(problem.placed), typed, names):
+                    wrong[say(problem.placed)] = left
 
     assert wrong == {}
 
