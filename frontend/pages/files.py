@@ -22,6 +22,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from config.audit.services import record
 from config.errors import BadInput, NotFound, WrongState, gettext_noop
 from config.tenancy.roles import IMPORT_FILES, check_right
+from config.wording import say_error
 from connectors.orders.canonical import CanonicalOrder
 from connectors.orders.statuses import PAYMENT_LABELS, STAGE_LABELS
 from connectors.shops.models import Source
@@ -105,7 +106,7 @@ def file_upload(request: Any) -> HttpResponse:
             now=timezone.now(),
         )
     except BadInput as error:
-        messages.error(request, error.text)
+        messages.error(request, say_error(error))
         return redirect("file_list")
     return redirect("file_mapping", file_set.public_id)
 
@@ -182,7 +183,7 @@ def _outcome(request: Any, file_set: FileSet, profiles: dict[str, Any]) -> dict[
             request.environment, mapping=file_set.mapping, files=paths, names=names
         )
     except BadInput as error:
-        return context | {"error": error.text}
+        return context | {"error": say_error(error)}
     orders = [_describe_order(key, item) for key, item in preview.orders]
     parts = [
         {
@@ -245,7 +246,7 @@ def file_run(request: Any, public_id: str) -> HttpResponse:
             is_history=before.is_history if before else "is_history" in request.POST,
         )
     except BadInput as error:
-        messages.error(request, error.text)
+        messages.error(request, say_error(error))
         return redirect("file_mapping", public_id)
     _send(request, run)
     return redirect("file_import", run.public_id)
@@ -365,7 +366,7 @@ def file_repair(request: Any, public_id: str) -> HttpResponse:
             request.environment, run, upload, user=request.user, now=timezone.now()
         )
     except BadInput as error:
-        messages.error(request, error.text)
+        messages.error(request, say_error(error))
         return redirect("file_import", public_id)
     _send(request, repair)
     return redirect("file_import", repair.public_id)
