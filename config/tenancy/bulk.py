@@ -53,6 +53,20 @@ def _prepare(
     return prepared
 
 
+def _last_of_each(
+    rows: list[tuple[Any, ...]], columns: Sequence[str], conflict: Sequence[str]
+) -> list[tuple[Any, ...]]:
+    """Of rows with the same key the last: one statement cannot touch a row twice."""
+    if not set(conflict) <= set(columns):
+        return rows  # the key is made by the database
+    places = [columns.index(name) for name in conflict]
+    last: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for number, row in enumerate(rows):
+        key = tuple(row[place] for place in places)
+        last[(number, *key) if None in key else key] = row  # nulls never collide
+    return list(last.values())
+
+
 def upsert_rows(
     model: type[models.Model],
     *,
@@ -65,8 +79,8 @@ def upsert_rows(
 
     `columns`, `conflict` and `update` are attribute names (`order_id`, not `order`); `rows` are
     tuples in the order of `columns`, without tenant and environment. With an empty `update` an
-    existing row is left alone. Returns the number of rows given. Values must already be valid:
-    no field is cleaned here.
+    existing row is left alone. Of given rows with one key the last counts. Returns the number of
+    rows given. Values must already be valid: no field is cleaned here.
     """
     fields = {f.attname: f for f in model._meta.concrete_fields}
     converters = [_converter(fields[c]) for c in columns]
@@ -74,6 +88,8 @@ def upsert_rows(
     prepared = _prepare(rows, converters, head)
     if not prepared:
         return 0
+    given = len(prepared)
+    prepared = _last_of_each(prepared, ("tenant_id", "environment_id", *columns), conflict)
     quote = connection.ops.quote_name
     table = quote(model._meta.db_table)
 
@@ -96,7 +112,7 @@ def upsert_rows(
                 f"ON CONFLICT ({target}) DO {action}",
                 prepared,
             )
-    return len(prepared)
+    return given
 
 
 def _copy_upsert(

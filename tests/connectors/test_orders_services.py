@@ -394,3 +394,20 @@ def test_a_hidden_address_has_no_index(env, detail):
     receive([canonical_order(address_detail=detail or "")], source=source, now=NOW)
 
     assert Order.objects.get().address_index == ""
+
+
+def test_of_two_payments_with_one_number_in_a_batch_the_last_counts_and_neighbours_pass(env):
+    source = make_sources()["channel"]
+    twice = tuple(
+        CanonicalPayment(order_no="D1", payment_id="P", amount_fen=fen, paid_at=NOW)
+        for fen in (100, 200)
+    )
+
+    told = receive(
+        [canonical_order(order_no="D1", payments=twice), canonical_order(order_no="D2")],
+        source=source,
+        now=NOW,
+    )
+
+    assert told.new == 2
+    assert [p.amount_fen for p in Payment.objects.filter(order_no="D1")] == [200]
