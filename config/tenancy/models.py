@@ -20,8 +20,13 @@ from config.tenancy.scope import EnvironmentManager, TenantManager
 
 
 def new_public_id() -> str:
-    """A random id for addresses and APIs: 16 characters, 96 bits; reveals no volume."""
-    return secrets.token_urlsafe(12)
+    """A random id for addresses and APIs: 16 characters, almost 96 bits; reveals no volume.
+
+    It begins with a letter or digit: a command would read "-x" as an option.
+    """
+    while not (found := secrets.token_urlsafe(12))[0].isalnum():
+        pass
+    return found
 
 
 class Tenant(models.Model):

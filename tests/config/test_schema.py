@@ -6,7 +6,7 @@ import pytest
 from django.apps import apps
 from django.db import connection, models
 
-from config.tenancy.models import EnvironmentModel, TenantModel
+from config.tenancy.models import EnvironmentModel, TenantModel, new_public_id
 from config.tenancy.policies import POLICY, TABLES_WITHOUT_POLICY
 from config.tenancy.scope import EnvironmentManager, TenantManager
 
@@ -103,3 +103,10 @@ def test_every_reference_between_scoped_tables_carries_the_environment():
                 if f"{m._meta.db_table}.{name}" not in composite:
                     missing.append(name)
     assert missing == []
+
+
+def test_public_ids_can_be_typed_in_a_command():
+    ids = {new_public_id() for _ in range(2000)}
+
+    assert len(ids) == 2000
+    assert all(len(id) == 16 and id[0].isalnum() for id in ids)
