@@ -76,11 +76,6 @@ class Freshness:
         return self.complete_until is not None
 
 
-def list_freshness(now: datetime) -> dict[str, Freshness]:
-    """Freshness per kind of source in the environment in force (one query)."""
-    return summarise_freshness(Source.objects.all(), now)
-
-
 def summarise_freshness(sources: Iterable[Source], now: datetime) -> dict[str, Freshness]:
     """Freshness per kind: a kind is as fresh as its latest-lagging feed."""
     oldest: dict[str, datetime] = {}

@@ -18,7 +18,6 @@ from frontend.pages.check_formula import describe_value
 from rules_engine.facts.catalog import HIDDEN, build_names
 from rules_engine.formula import FUNCTIONS, Field, Function, Names, ValueType, check, to_serial
 from rules_engine.formula.functions import Parameter
-from rules_engine.formula.tree import FieldUse, walk
 from rules_engine.formula.values import LookupTable
 
 # Topics in the order of the job; those of Excel's that help few checks come last. A topic that is
@@ -296,15 +295,6 @@ def _join(facts: Mapping[str, object], names: Names) -> Given:
         (*names.terms, *extra.terms),
     )
     return Given(joined, values, tuple(facts))
-
-
-def used_labels(formula: str, names: Names) -> list[tuple[str, str]]:
-    """(id, label) of the fields a formula reads, in the order of the text."""
-    tree = check(formula, names).tree
-    if tree is None:
-        return []
-    fields = (node.field for node, _depth in walk(tree) if isinstance(node, FieldUse))
-    return list(dict.fromkeys((f.id, f.label) for f in fields))
 
 
 def _type_of(value: object) -> ValueType:

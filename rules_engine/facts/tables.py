@@ -442,8 +442,9 @@ _MAX_SCHEMAS, _MAX_CONTENTS = 2000, 24
 
 
 def _keep(store: dict[Any, Any], key: Any, value: Any, limit: int) -> None:
+    """Keep a value, letting go of the oldest: whoever needs more holds on to his own."""
     if len(store) >= limit:
-        store.pop(next(iter(store)))
+        store.pop(next(iter(list(store))), None)
     store[key] = value
 
 
@@ -453,10 +454,11 @@ def list_published(keys: Iterable[str] | None = None) -> list[Published]:
     if keys is not None:
         query = query.filter(document__key__in=list(keys))
     rows = list(query.order_by("pk").values_list("pk", "checksum", "document__key"))
-    missing = [pk for pk, checksum, _key in rows if (pk, checksum) not in _schemas]
-    _read_contents(missing)
+    kept = {pk: _schemas.get((pk, checksum)) for pk, checksum, _key in rows}
+    read = _read_contents([pk for pk, schema in kept.items() if schema is None])
     found = [
-        Published(key, _schemas[pk, checksum], checksum[:16], pk) for pk, checksum, key in rows
+        Published(key, kept[pk] or schema_of(read[pk], key), checksum[:16], pk)
+        for pk, checksum, key in rows
     ]
     own = {table.key for table in found}
     for key, content in SHIPPED.items():
@@ -494,19 +496,24 @@ def _contents_of(tables: Sequence[Published]) -> dict[str, Mapping[str, Any]]:
     }
 
 
+def _place_of(table: Published) -> tuple[int, str]:
+    return table.version_id or 0, table.key + table.digest
+
+
 def load_lookups(ids: Iterable[str]) -> dict[str, LookupTable]:
     """The tables of these ids ready to be asked; one that is not published is left out."""
     wanted = {id.removeprefix("table:") for id in ids}
     tables = list_published(wanted) if wanted else []
-    fresh = [t for t in tables if (t.version_id or 0, t.key + t.digest) not in _lookups]
-    contents = _contents_of(fresh)
+    # Taken out first: keeping a new one may let go of one that is wanted here too.
+    kept = {table.key: _lookups.get(_place_of(table)) for table in tables}
+    contents = _contents_of([table for table in tables if kept[table.key] is None])
     found = {}
     for table in tables:
-        place = (table.version_id or 0, table.key + table.digest)
-        if place not in _lookups:
-            made = build_lookup(contents[table.key], table.key, table.digest)
-            _keep(_lookups, place, made, _MAX_CONTENTS)
-        found[table.schema.id] = _lookups[place]
+        lookup = kept[table.key]
+        if lookup is None:
+            lookup = build_lookup(contents[table.key], table.key, table.digest)
+            _keep(_lookups, _place_of(table), lookup, _MAX_CONTENTS)
+        found[table.schema.id] = lookup
     return found
 
 
@@ -527,13 +534,6 @@ def newest_publication(keys: Iterable[str]) -> dt.datetime | None:
         .first()
     )
     return found
-
-
-def forget_tables() -> None:
-    """Drop what is kept in the process: tests that make databases anew."""
-    _schemas.clear()
-    _contents.clear()
-    _lookups.clear()
 
 
 # --- shipped --------------------------------------------------------------------------------------

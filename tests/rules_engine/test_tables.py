@@ -382,3 +382,20 @@ def test_a_table_that_is_gone_is_unknown_and_never_a_pass(env: World) -> None:
     assert Score.objects.get().dimensions[0]["result"] == "insufficient"
     assert look_up(UNKNOWN, "x", "y") is UNKNOWN
     assert Order.objects.count() == 1
+
+
+def test_tables_are_found_whatever_a_process_still_keeps_of_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One worker serves many environments: room for one table, two asked for, in any order.
+    monkeypatch.setattr(tables, "_MAX_CONTENTS", 1)
+    monkeypatch.setattr(tables, "_MAX_SCHEMAS", 1)
+    monkeypatch.setattr(tables, "_lookups", {})
+    monkeypatch.setattr(tables, "_schemas", {})
+    keys = [f"table:{key}" for key in SHIPPED]
+    assert len(keys) >= 2
+
+    with for_environment(world.production):
+        for first in keys:
+            load_lookups([first])
+            assert set(load_lookups(keys)) == set(keys)

@@ -131,13 +131,6 @@ def _standing(at: datetime, node: str, condition: Q | None = None) -> Any:
     return still.union(rows.filter(left_at__gt=at).values("order_id"), all=True)
 
 
-def changes_at(at: datetime, *, is_now: bool = False) -> Any:
-    """Health intervals in force at T."""
-    if is_now:
-        return ScoreChange.objects.filter(until__isnull=True)
-    return ScoreChange.objects.filter(Q(until__isnull=True) | Q(until__gt=at), at__lte=at)
-
-
 def passages_entered(at: datetime) -> Any:
     """Passages whose order entered the node in the hour before T."""
     return NodePassage.objects.filter(
