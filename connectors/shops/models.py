@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from config.errors import Phrase
 from config.tenancy.models import EnvironmentModel, new_public_id
 
 
@@ -120,3 +121,66 @@ class AllowedAddress(EnvironmentModel):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+class Connection(EnvironmentModel):
+    """How one source is reached: vendor, address, sealed credentials, schedule, how it fares.
+
+    `config` is what may be seen (app key, merchant number, warehouse); `secrets_sealed` is one
+    sealed JSON object, never shown again. `token_version` rises with every change of the tokens;
+    `token_holder` is who refreshes them right now, until `token_lease_until`.
+    """
+
+    class State(models.TextChoices):
+        NEW = "new", _("未授权")
+        OK = "ok", _("正常")
+        TROUBLE = "trouble", _("需要处理")
+
+    public_id = models.CharField(max_length=24, unique=True, default=new_public_id, editable=False)
+    source = models.OneToOneField(Source, on_delete=models.PROTECT, related_name="connection")
+    vendor = models.CharField(_("平台或系统"), max_length=20)
+    shop = models.ForeignKey(Shop, null=True, blank=True, on_delete=models.PROTECT)
+    base_url = models.CharField(_("接口地址"), max_length=300)
+    config = models.JSONField(default=dict, blank=True)
+    secrets_sealed = models.TextField(blank=True, editable=False)
+    secret_hints = models.JSONField(default=dict, blank=True, editable=False)  # name -> last four
+    token_version = models.PositiveIntegerField(default=0, editable=False)
+    access_expires_at = models.DateTimeField(_("授权到期"), null=True, editable=False)
+    refresh_expires_at = models.DateTimeField(null=True, editable=False)
+    token_holder = models.CharField(max_length=32, blank=True, editable=False)
+    token_lease_until = models.DateTimeField(null=True, editable=False)
+    every_minutes = models.PositiveSmallIntegerField(_("每隔几分钟读取"), default=15)
+    is_active = models.BooleanField(_("启用"), default=True)
+    state = models.CharField(_("状况"), max_length=10, choices=State, default=State.NEW)
+    trouble_code = models.CharField(max_length=60, blank=True, editable=False)
+    trouble_message = models.TextField(blank=True, editable=False)  # a template; see `trouble`
+    trouble_params = models.JSONField(default=dict, blank=True, editable=False)
+    trouble_since = models.DateTimeField(null=True, editable=False)
+    paused_until = models.DateTimeField(_("平台要求等到"), null=True, editable=False)
+    last_ok_at = models.DateTimeField(_("最近成功"), null=True, editable=False)
+    last_push_at = models.DateTimeField(_("最近推送"), null=True, editable=False)
+    authorised_at = models.DateTimeField(_("授权时间"), null=True, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    created_at = models.DateTimeField(_("接入时间"))
+
+    class Meta(EnvironmentModel.Meta):
+        verbose_name = _("连接")
+        verbose_name_plural = _("连接")
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=models.Q(every_minutes__gte=1, every_minutes__lte=60),
+                name="connection_every_minutes",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.source)
+
+    @property
+    def trouble(self) -> Phrase | None:
+        """What a person has to see to, in words; None when nothing is wrong."""
+        if not self.trouble_message:
+            return None
+        return Phrase(self.trouble_message, self.trouble_params)

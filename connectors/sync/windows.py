@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from connectors.channels.base import ListRules, Paging
+from connectors.adapters.lists import ListRules, Paging
 
 # Platforms do not say whether a window's end belongs to it: neighbours share this much.
 SEAM = timedelta(seconds=1)

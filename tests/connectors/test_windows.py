@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.channels.base import ListRules, Paging
+from connectors.adapters.lists import ListRules, Paging
 from connectors.channels.tmall.lists import CREATED, MODIFIED
 from connectors.sync.windows import Window, advance, due_slot, list_pages, plan_windows
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from connectors.channels.base import ListRules, Paging
+from connectors.adapters.lists import ListRules, Paging
 
 # taobao.trades.sold.increment.get: a window of at most one day, half an hour advised; three
 # months back; newest modification first. 50 a page (40-50 advised, 100 allowed).

@@ -1,7 +1,6 @@
-"""What every channel tells about itself. Pure.
+"""How a list of orders may be read: width of its windows, reach, direction of its pages. Pure.
 
-`ListRules` is how a list of orders may be read: the width of its windows, the reach into the
-past, the direction of its pages. `connectors.sync.windows` plans by it.
+`connectors.sync.windows` plans by it.
 """
 
 from __future__ import annotations

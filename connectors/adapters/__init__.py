@@ -1,0 +1,62 @@
+"""What every vendor's adapter is, whatever the vendor: channels and systems fill these shapes.
+
+An adapter is a `Connector`, one per vendor: what its form asks for, how its lists may be read, how
+its messages are verified, and `open()`, which gives a client for one authorised shop or system. A
+client builds signed calls and reads answers; it never opens a connection itself: `Access.send`
+does, with time limit, rate limit, call log and allow-list around it (`connectors.sync.transport`).
+"""
+
+from connectors.adapters.base import (
+    Access,
+    Answered,
+    Asker,
+    Client,
+    Connector,
+    CredentialField,
+    DeliveryOrders,
+    Listed,
+    ListedOrder,
+    Lister,
+    Messages,
+    Outgoing,
+    PulledMessage,
+    PushAnswer,
+    PushDoor,
+    PushItem,
+    PushRequest,
+    RateLimit,
+    StockReader,
+    StockRow,
+    TokenKeeper,
+    Tokens,
+    VendorRefusal,
+)
+from connectors.adapters.lists import ListRules, Paging
+
+__all__ = [
+    "Access",
+    "Answered",
+    "Asker",
+    "Client",
+    "Connector",
+    "CredentialField",
+    "DeliveryOrders",
+    "ListRules",
+    "Listed",
+    "ListedOrder",
+    "Lister",
+    "Messages",
+    "Outgoing",
+    "Paging",
+    "PulledMessage",
+    "PushAnswer",
+    "PushDoor",
+    "PushItem",
+    "PushRequest",
+    "RateLimit",
+    "StockReader",
+    "StockRow",
+    "TokenKeeper",
+    "Tokens",
+    "VendorRefusal",
+]
