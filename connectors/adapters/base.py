@@ -91,11 +91,13 @@ class ListedOrder:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One page. `total` where the vendor counts, `next_cursor` where it names the next page."""
+    """One page. `total` where the vendor counts, `next_cursor` where it names the next page,
+    `has_more` where it only says whether there is one (behind this page, in its own order)."""
 
     rows: tuple[ListedOrder, ...]
     total: int | None = None
     next_cursor: str = ""
+    has_more: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
