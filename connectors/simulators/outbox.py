@@ -16,6 +16,7 @@ from connectors.simulators.faults import CALLBACK_KINDS, Faults
 from connectors.simulators.wire import Clock
 
 Headers = Mapping[str, str] | Callable[[datetime], Mapping[str, str]]
+Url = str | Callable[[datetime], str]
 Transport = Callable[[str, Mapping[str, str], bytes], tuple[int, bytes]]
 
 
@@ -53,7 +54,7 @@ class Attempt:
 class _Letter:
     app: str
     operation: str
-    url: str
+    url: Url
     headers: Headers = field(repr=False)
     body: bytes = field(repr=False)
     order_no: str
@@ -84,7 +85,7 @@ class Outbox:
         *,
         app: str,
         operation: str,
-        url: str,
+        url: Url,
         headers: Headers,
         body: bytes,
         order_no: str,
@@ -92,7 +93,7 @@ class Outbox:
         schedule: Sequence[float] = (),
     ) -> None:
         """Send at once (at the next pumping), then after each of `schedule` seconds while `ok`
-        says no. `headers` may be a function of the moment of sending, for signed timestamps."""
+        says no. `url` and `headers` may be functions of the moment of sending, for signed times."""
         letter = _Letter(app, operation, url, headers, body, order_no, ok, tuple(schedule))
         now = self._clock.now()
         fault = self._faults.take(app, operation, kinds=CALLBACK_KINDS)
@@ -141,9 +142,10 @@ class Outbox:
 
     def _deliver(self, letter: _Letter, now: datetime) -> None:
         headers = letter.headers(now) if callable(letter.headers) else letter.headers
+        url = letter.url(now) if callable(letter.url) else letter.url
         status, is_accepted, note = 0, False, ""
         try:
-            status, answer = self.transport(letter.url, headers, letter.body)
+            status, answer = self.transport(url, headers, letter.body)
             is_accepted = letter.ok(status, answer)
         except (OSError, http.client.HTTPException) as error:
             note = type(error).__name__
