@@ -13,7 +13,12 @@ from datetime import datetime, timedelta
 
 @dataclass(slots=True)
 class LifeLine:
-    """One line. Money in fen; `discount_fen` is the line's own, before allocation."""
+    """One line. Money in fen.
+
+    `discount_fen` is the line's own, before allocation: a part of its life's `shop_discount_fen`.
+    A gift's line is there when the gift was really added; one that was promised and forgotten has
+    none (`Life.promotions` still tells of it).
+    """
 
     sku: str
     title: str
@@ -63,6 +68,7 @@ class Life:
     # -- truth, for the ledger only
     cause: str = ""  # Chinese name of the cause that sticks it, "" = healthy
     stuck_since: datetime | None = None
+    mended: datetime | None = None  # from when nothing sticks it any more
     look_alike: str = ""  # which healthy look-alike it is
     # -- money
     freight_fen: int = 0
