@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -17,6 +18,17 @@ from config.tenancy.scope import for_environment, for_tenant
 from config.wording import say_error
 
 SESSION_KEY = "environment"
+View = Callable[..., HttpResponse]
+
+
+def outside_scope(view: View) -> View:
+    """Mark a view that calls the outside world: it opens its own scopes around the call.
+
+    Otherwise its transaction would stay open, and on SQLite keep every writer waiting, for as long
+    as the other side takes to answer.
+    """
+    view.is_outside_scope = True  # type: ignore[attr-defined] # a mark on the function
+    return view
 
 
 class ScopeMiddleware:
@@ -53,11 +65,13 @@ class ScopeMiddleware:
         if not request.user.is_authenticated or request.user.tenant_id is None:
             return None
         write = request.method not in {"GET", "HEAD", "OPTIONS"}
-        scope = (
-            for_environment(request.environment, write=write)
-            if request.environment is not None
-            else for_tenant(request.user.tenant, write=write)
-        )
+        scope: AbstractContextManager[Any]
+        if getattr(view, "is_outside_scope", False):
+            scope = nullcontext()
+        elif request.environment is not None:
+            scope = for_environment(request.environment, write=write)
+        else:
+            scope = for_tenant(request.user.tenant, write=write)
         try:
             with scope:
                 response = view(request, *args, **kwargs)

@@ -63,7 +63,7 @@ def create_connection(
             base_url=base_url.rstrip("/"),
             config=dict(config),
             secrets_sealed=_seal(secrets),
-            secret_hints=_hint(secrets),
+            secret_hints=hint_secrets(secrets),
             every_minutes=_check_minutes(every_minutes),
             is_active=is_active,
             created_by=actor,
@@ -103,7 +103,7 @@ def change_connection(
         given = {name: value for name, value in (secrets or {}).items() if value}
         if given:
             kept = reveal_secrets(row) | given
-            row.secrets_sealed, row.secret_hints = _seal(kept), _hint(kept)
+            row.secrets_sealed, row.secret_hints = _seal(kept), hint_secrets(kept)
             row.token_version += 1
             changed.extend(sorted(given))
         if every_minutes is not None and every_minutes != row.every_minutes:
@@ -172,7 +172,7 @@ def store_tokens(
         secrets["access_token"] = access_token
         if refresh_token:
             secrets["refresh_token"] = refresh_token
-        row.secrets_sealed, row.secret_hints = _seal(secrets), _hint(secrets)
+        row.secrets_sealed, row.secret_hints = _seal(secrets), hint_secrets(secrets)
         row.token_version += 1
         row.access_expires_at, row.refresh_expires_at = expires_at, refresh_expires_at
         row.authorised_at = row.authorised_at or now
@@ -235,7 +235,8 @@ def _seal(secrets: Mapping[str, str]) -> str:
     )
 
 
-def _hint(secrets: Mapping[str, str]) -> dict[str, str]:
+def hint_secrets(secrets: Mapping[str, str]) -> dict[str, str]:
+    """What a page may show of each secret: its last four characters, or nothing of a short one."""
     return {
         name: value.strip()[-4:] if len(value) >= _HINT_LENGTH and "\n" not in value else ""
         for name, value in secrets.items()
