@@ -158,8 +158,8 @@ def read_answer(
     """The node of an answer, checked over its raw text as it stands in the body.
 
     Source: channels.md 10.2 ("sign over that node's raw text"). An answer with a refusal of the
-    gateway itself may carry no signature: it is then good for its error code only, and only a
-    signed node may say `code` 10000.
+    gateway itself may carry no signature: it is then good for its error code only. What is a fact
+    about a trade (`code` 10000, or "no such trade") is believed in a signed node only.
     """
     text = body.decode("utf-8", "replace")
     answer = Reader(read_json(text))
@@ -173,7 +173,9 @@ def read_answer(
     sign = answer.text("sign")
     if sign:
         verify_text(cut.encode(), sign, public_keys)
-    elif content.identifier("code") == SUCCESS:
+    elif (code := content.identifier("code")) == SUCCESS or (
+        (code, content.identifier("sub_code")) == NO_TRADE
+    ):
         raise SignatureRefused(gettext_noop("支付宝的应答没有签名"), code="signature_missing")
     return content.mapping
 
@@ -289,6 +291,20 @@ def _map(trade: Reader, *, paid_key: str) -> Mapped[CanonicalPayment]:
             amount_fen=trade.yuan("total_amount"),
             paid_at=paid_at,
             custom={"transaction_id": number} if number else {},
+            source_updated_at=_read_state_time(trade, status, paid_at),
         ),
         notices,
     )
+
+
+def _read_state_time(
+    trade: Reader, status: PaymentStatus, paid_at: datetime | None
+) -> datetime | None:
+    """The moment of the state, where Alipay tells it: a notification has all three, a query one."""
+    if status is PaymentStatus.REFUNDED:
+        # "2025-11-11 03:00:00.123": with milliseconds, unlike every other time.
+        refunded = Reader({"gmt_refund": trade.text("gmt_refund")[:19]}).clock("gmt_refund")
+        return refunded or trade.clock("gmt_close")
+    if status is PaymentStatus.CLOSED:
+        return trade.clock("gmt_close")
+    return paid_at if status is PaymentStatus.PAID else None

@@ -225,13 +225,13 @@ FAULTS: Mapping[str, Fault] = {
     "PARAM_ERROR": Fault(Retry.NEVER, gettext_noop("请求参数不对")),
     "MCH_NOT_EXISTS": Fault(Retry.NEVER, gettext_noop("商户号不存在：请核对")),
 }
-_UNKNOWN_FAULT = Fault(Retry.NEVER, gettext_noop("微信支付返回了没有见过的错误码"))
+UNKNOWN_FAULT = Fault(Retry.NEVER, gettext_noop("微信支付返回了没有见过的错误码"))
 NO_ORDER = frozenset({"ORDER_NOT_EXIST", "ORDERNOTEXIST"})
 
 
 def find_fault(code: str) -> Fault | None:
     """What an error code allows; None for "no such order", which is an answer."""
-    return None if code in NO_ORDER else FAULTS.get(code, _UNKNOWN_FAULT)
+    return None if code in NO_ORDER else FAULTS.get(code, UNKNOWN_FAULT)
 
 
 _STATES: Mapping[str, PaymentStatus] = {
@@ -254,7 +254,7 @@ def map_transaction(content: Mapping[str, object]) -> Mapped[CanonicalPayment]:
     order_no = trade.required_identifier("out_trade_no")
     raw = trade.required_identifier("trade_state", limit=40)
     number = trade.identifier("transaction_id", limit=80)
-    status = _STATES.get(raw)
+    status, paid_at = _STATES.get(raw), trade.rfc3339("success_time")
     notices: tuple[Notice, ...] = ()
     if status is None:
         status = PaymentStatus.UNKNOWN
@@ -266,8 +266,10 @@ def map_transaction(content: Mapping[str, object]) -> Mapped[CanonicalPayment]:
             method=METHOD_NAME,
             status=status,
             amount_fen=trade.one("amount").fen("total"),
-            paid_at=trade.rfc3339("success_time"),
+            paid_at=paid_at,
             custom={"transaction_id": number} if number else {},
+            # Of the other states the gateway tells no moment.
+            source_updated_at=paid_at if status is PaymentStatus.PAID else None,
         ),
         notices,
     )

@@ -229,6 +229,11 @@ PROCESS_STATES: Mapping[str, str] = {
     "PARTFULFILLED": "",
     "FULFILLED": "",
 }
+# The order of the steps: of two reports of one second the further one is the later.
+STATE_RANKS: Mapping[str, int] = {state: place for place, state in enumerate(
+    ("OTHER", "ACCEPT", "PRINT", "PICK", "CHECK", "PACKAGE", "WEIGH", "READY", "PARTDELIVERED",
+     "DELIVERED", "SIGN", "EXCEPTION", "REFUSE", "REJECT", "CLOSED", "CANCELED")
+)}  # fmt: skip
 # Until here order.pending works; from PICK on it is usually refused (channels.md 10.1).
 HOLDABLE_STATES = frozenset({"ACCEPT", "PRINT"})
 
@@ -253,6 +258,8 @@ def map_process_report(content: Mapping[str, object]) -> Mapped[CanonicalReceipt
             picked_at=moment if column == "picked_at" else None,
             shipped_at=moment if column == "shipped_at" else None,
             custom={"wms_state": state},
+            source_updated_at=moment,
+            rank=STATE_RANKS.get(state, 0),
         ),
         notices,
     )
@@ -268,12 +275,14 @@ def map_confirm(content: Mapping[str, object]) -> Mapped[CanonicalReceipt]:
         if state in PROCESS_STATES
         else (Notice("unmapped_status", order.path_of("status"), state),)
     )
-    shipped_at = order.clock("orderConfirmTime") or order.clock("operateTime")
+    confirmed_at = order.clock("orderConfirmTime") or order.clock("operateTime")
     return Mapped(
         CanonicalReceipt(
             order_no=order.required_identifier("deliveryOrderCode"),
-            shipped_at=shipped_at if state == "DELIVERED" else None,
+            shipped_at=confirmed_at if state == "DELIVERED" else None,
             custom={"wms_state": state},
+            source_updated_at=confirmed_at,
+            rank=STATE_RANKS.get(state, 0),
         ),
         notices,
     )
