@@ -202,7 +202,7 @@ def _minutes(duration: timedelta) -> float:
     return duration.total_seconds() / 60
 
 
-class _Epoch(Func):
+class Epoch(Func):
     """A moment as seconds since 1970, in the database's own arithmetic.
 
     Django's difference of two moments calls Python for every row on SQLite: 0.11 s of 0.25
@@ -242,7 +242,7 @@ def _count_stock(
     standing: QuerySet[NodePassage], nodes: Sequence[Node], scheduled: Q, at: datetime
 ) -> dict[str, dict[str, Any]]:
     late = is_late(nodes, at)
-    age = Value(at.timestamp(), FloatField()) - _Epoch("since")
+    age = Value(at.timestamp(), FloatField()) - Epoch("since")
     allowed = Case(
         When(_HAS_DUE_DATE, then=Value(0.0)),
         *[When(node=n.code, then=Value(60.0 * n.dwell_minutes)) for n in nodes],

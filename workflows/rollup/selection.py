@@ -30,18 +30,23 @@ from config.tenancy.scope import require_environment_id
 from connectors.orders.models import NodePassage, Order
 from connectors.orders.querysets import OrderQuerySet
 from connectors.orders.services import list_nodes
-from connectors.orders.statuses import SHIPPED_STAGES, Stage
 from rules_engine.scoring.bands import SEVERITY
 from rules_engine.scoring.models import ScoreChange
 from workflows.canvas.silting import is_late, with_waiting_since
 from workflows.interventions.models import Hold
+from workflows.reconciliation import (
+    AGES,
+    DEFAULT_END,
+    DEFAULT_START,
+    missing_order_ids,
+    open_gap,
+)
 
 FLOW_WINDOW = timedelta(hours=1)
-GAP_WINDOW = timedelta(days=30)
 SCAN_WINDOW = timedelta(hours=24)
 SCAN_GOAL = timedelta(minutes=5)
 # Beginnings of the age classes of the gap, in hours.
-GAP_AGES = (0, 1, 4, 12, 24)
+GAP_AGES = AGES
 PAID_SINCE = Coalesce("paid_at", "gateway_paid_at")
 NO_CAUSE = "-"  # how an address says "without a cause"
 _NEVER = datetime.fromisoformat("2999-01-01T00:00:00+00:00")
@@ -172,23 +177,6 @@ def changes_mended(start: datetime, end: datetime) -> Any:
     )
 
 
-def is_paid_by(at: datetime) -> Q:
-    """Orders whose money came in during the window before T and that were not closed."""
-    window = (at - GAP_WINDOW, at)
-    return (Q(paid_at__range=window) | Q(gateway_paid_at__range=window)) & ~Q(
-        stage__in=[Stage.CLOSED_UNPAID, Stage.CLOSED_REFUNDED]
-    )
-
-
-def is_missing_at_wms(at: datetime) -> Q:
-    """Paid orders the warehouse did not know at T and that were not shipped another way."""
-    return (
-        is_paid_by(at)
-        & (Q(wms_received_at__isnull=True) | Q(wms_received_at__gt=at))
-        & ~Q(stage__in=sorted(SHIPPED_STAGES))
-    )
-
-
 def is_aged(number: int, at: datetime) -> Q:
     """Orders of the gap in one age class of GAP_AGES (annotate `since` = PAID_SINCE first)."""
     found = Q(since__lte=at - timedelta(hours=GAP_AGES[number]))
@@ -245,7 +233,8 @@ def select_orders(selection: Selection, *, at: datetime, is_now: bool = False) -
     if s.is_held:
         rows = rows.filter(pk__in=holds_at(at).values("order_id"))
     if s.gap == "wms":
-        rows = rows.filter(is_missing_at_wms(at))
+        gap = open_gap(DEFAULT_START, DEFAULT_END, at=at, is_now=is_now)
+        rows = rows.filter(pk__in=missing_order_ids(gap))
     if s.age is not None:
         rows = rows.annotate(since=PAID_SINCE).filter(is_aged(s.age, at))
     if s.late_scan:

@@ -12,7 +12,8 @@
     hours       [{hour, stuck, mended}] 24, oldest first; the last one is running
     events      [{at, label}] rule releases of these hours
     sources     [{name, kind, until, is_late, lateness_minutes}]
-    gap         None without a warehouse, else {paid, arrived, missing, fen, ages: [..]}
+    gap         None without a warehouse, else {paid, arrived, in_time, excused, missing, fen,
+                ages: [..], until, is_late}
     urgent      [{public_id, order_no, channel, band, score, node, reason, cause, fen, deadline}]
 """
 
@@ -34,23 +35,25 @@ from config.tenancy.models import Division, Environment
 from config.tenancy.scope import require_environment_id, require_tenant_id
 from connectors.orders.models import Order
 from connectors.orders.services import list_nodes
-from connectors.shops.models import Source, SourceKind
+from connectors.shops.models import Source
 from rules_engine.scoring.bands import SEVERITY
 from rules_engine.scoring.models import Score
 from workflows.canvas.silting import measure
+from workflows.reconciliation import (
+    DEFAULT_END,
+    DEFAULT_START,
+    measure_gap,
+    open_gap,
+    read_gap,
+)
 from workflows.rollup.models import BoardSnapshot, HourlyFigure
 from workflows.rollup.selection import (
-    GAP_AGES,
-    PAID_SINCE,
     SCAN_GOAL,
     Selection,
     changes_mended,
     changes_stuck,
     holds_at,
     in_river,
-    is_aged,
-    is_missing_at_wms,
-    is_paid_by,
     orders_at,
     orders_scanned,
     select_orders,
@@ -294,24 +297,21 @@ def _list_sources(now: datetime) -> list[dict[str, Any]]:
 
 
 def _count_gap(now: datetime) -> dict[str, Any] | None:
-    """Paid orders the warehouse does not know; None when no warehouse is connected."""
-    if not Source.objects.filter(kind=SourceKind.WMS).exclude(complete_until=None).exists():
+    """Paid orders the warehouse does not know though it should; None without a warehouse."""
+    gap = open_gap(DEFAULT_START, DEFAULT_END, at=now)
+    if gap.until is None:
         return None
-    known = orders_at(now)
-    paid = known.filter(is_paid_by(now)).aggregate(n=Count("pk"))["n"]
-    missing = known.filter(is_missing_at_wms(now))
-    ages = {
-        f"age_{number}": Count("pk", filter=is_aged(number, now)) for number in range(len(GAP_AGES))
-    }
-    row = missing.annotate(since=PAID_SINCE).aggregate(
-        missing=Count("pk"), fen=Coalesce(Sum(_AMOUNT), 0), **ages
-    )
+    found = measure_gap(gap, read_gap(gap))
     return {
-        "paid": paid,
-        "arrived": paid - row["missing"],
-        "missing": row["missing"],
-        "fen": row["fen"],
-        "ages": [row[f"age_{number}"] for number in range(len(GAP_AGES))],
+        "paid": found.left,
+        "arrived": found.arrived,
+        "in_time": found.in_time,
+        "excused": found.excused,
+        "missing": found.missing,
+        "fen": found.fen,
+        "ages": [share.count for share in found.ages],
+        "until": gap.until.isoformat(),
+        "is_late": gap.is_late,
     }
 
 

@@ -1,0 +1,437 @@
+"""The gap between two points at one moment: who left the first and has not come to the second.
+
+Read from passages: an order of the gap stands, at T, at a node behind the start and before the end.
+What each order of it is (`kind`) decides the database, in one query with a row per order of the
+gap; every figure and every list is made from those rows, which is why they agree.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, reduce
+from operator import or_
+from typing import Any, NamedTuple
+
+from django.db.models import (
+    BigIntegerField,
+    Case,
+    CharField,
+    Count,
+    Exists,
+    F,
+    FilteredRelation,
+    OuterRef,
+    Q,
+    Value,
+    When,
+)
+from django.db.models.functions import Cast, Coalesce
+
+from config.tenancy.scope import require_environment_id
+from connectors.orders.models import NodePassage
+from connectors.orders.nodes import NODE_CODES, Node
+from connectors.orders.services import list_nodes
+from connectors.orders.statuses import GroupState, PresalePhase, RefundState, Stage
+from connectors.shops.models import Source
+from connectors.shops.services import Freshness, summarise_freshness
+from rules_engine.scoring.silence import GROUP_PATIENCE
+from workflows.canvas.silting import Epoch
+from workflows.causes import CAUSES
+from workflows.reconciliation.points import Point, check_pair, list_places, list_points
+
+WINDOW = timedelta(days=30)
+# Beginnings of the age classes, in hours.
+AGES = (0, 1, 4, 12, 24)
+MISSING, IN_TIME = "missing", "in_time"
+# Why an order need not come to the end (yet).
+EXCUSES = ("unpaid", "presale", "group", "refund")
+_LATER = "later"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What is asked: two points, a patience, a moment, and how far the sources can be believed.
+
+    `allowed` None means: longer at its node than the node table expects. `until` is the moment up
+    to which the sources of the end are complete (None: not connected).
+    """
+
+    start: Point
+    end: Point
+    allowed: timedelta | None
+    at: datetime
+    nodes: tuple[Node, ...]
+    until: datetime | None
+    is_late: bool
+    late_sources: tuple[str, ...] = ()
+    is_now: bool = False
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a source that could tell of the end."""
+        return self.until is not None
+
+    @property
+    def is_adjacent(self) -> bool:
+        """Leaving the start is entering the end: nobody can be between them."""
+        return not list_places(self.start, self.end)
+
+    @property
+    def limit(self) -> datetime:
+        """The moment up to which patience counts.
+
+        With a fresh source: as far as it is complete, for what it has not told yet is not missing.
+        With a late one nothing is claimed, so the present shows everyone who may be.
+        """
+        return self.at if self.is_late or self.until is None else self.until
+
+    @cached_property
+    def codes(self) -> tuple[str, ...]:
+        """Nodes between the two points."""
+        return tuple(self.nodes[place].code for place in list_places(self.start, self.end))
+
+
+class GapRow(NamedTuple):
+    """One order of the gap. Moments in seconds since 1970, money in fen."""
+
+    order_id: int
+    kind: str
+    node: str
+    since: float
+    fen: int
+    due: float | None
+    shop_id: int
+    cause: str
+
+    @property
+    def left_at(self) -> datetime:
+        """When the order left the start."""
+        return datetime.fromtimestamp(self.since, UTC)
+
+
+def open_gap(
+    start: str,
+    end: str,
+    *,
+    at: datetime,
+    allowed: timedelta | None = None,
+    known: datetime | None = None,
+    is_now: bool = False,
+) -> Gap:
+    """The gap between two points by code, in the environment in force (three queries at most).
+
+    `known` repeats an earlier answer: how far the sources were complete then. Raises BadInput for
+    points that do not exist or stand the wrong way round.
+    """
+    nodes = list_nodes()
+    a, b = check_pair(start, end, list_points(nodes))
+    sources = list(Source.objects.exclude(complete_until=None))
+    freshness = summarise_freshness(sources, at)
+    until = _known_until(b, freshness, at)
+    kinds = set(b.kinds)
+    late = [
+        source
+        for source in sources
+        if source.kind in kinds and _is_late(source, min(source.complete_until or at, at), at)
+    ]
+    is_late = bool(late)
+    if known is not None and until is not None:
+        until = min(known, at)
+        is_late = any(_is_late(s, until, at) for s in sources if s.kind in kinds)
+    names = tuple(source.name for source in late) if is_late else ()
+    return Gap(a, b, allowed, at, nodes, until, is_late, names, is_now)
+
+
+def _is_late(source: Source, until: datetime, at: datetime) -> bool:
+    return at - until > timedelta(minutes=source.lateness_minutes)
+
+
+def _known_until(end: Point, freshness: dict[str, Freshness], at: datetime) -> datetime | None:
+    """Up to when it is known who came to the end; None when its source is not connected."""
+    if end.needs and not freshness[end.needs].is_connected:
+        return None
+    told = [freshness[kind].complete_until for kind in end.kinds]
+    return min((moment for moment in told if moment is not None), default=at)
+
+
+# --- the one query ----------------------------------------------------------------------------
+
+
+def _base(gap: Gap) -> Any:
+    """Passages between the points, with when their order left the start and what it is."""
+    rows = NodePassage.objects.filter(node__in=gap.codes, order__first_received_at__lte=gap.at)
+    if gap.start.column:
+        rows = rows.filter(**{f"order__{gap.start.column}__lte": gap.at})
+        rows = rows.annotate(since_at=F(f"order__{gap.start.column}"))
+    else:
+        code = NODE_CODES[gap.start.after - 1]
+        rows = rows.annotate(
+            way=FilteredRelation("order__passages", condition=Q(order__passages__node=code))
+        ).filter(way__left_at__lte=gap.at)
+        rows = rows.annotate(since_at=F("way__left_at"))
+    if gap.end.column:  # the system has it, wherever the river holds it
+        column = f"order__{gap.end.column}"
+        rows = rows.filter(Q(**{f"{column}__isnull": True}) | Q(**{f"{column}__gt": gap.at}))
+    return rows.annotate(kind=_kind(gap))
+
+
+def _kind(gap: Gap) -> Case:
+    """What an order of the gap is; the first that holds. `later` stood nowhere here at T yet.
+
+    Entering is tested here, not in the filter: as a range beside the leaving one it would lead
+    SQLite to the index on entering, which finds every passage there ever was.
+    """
+    at, patience = gap.at, GROUP_PATIENCE
+    whens = [When(entered_at__gt=at, then=Value(_LATER))]
+    if gap.end.before > 2:
+        whens.append(When(node="payment", then=Value("unpaid")))
+    whens += [
+        When(
+            Q(order__presale_phase__in=[PresalePhase.DEPOSIT_DUE, PresalePhase.DEPOSIT_PAID])
+            & (Q(order__balance_due_at__isnull=True) | Q(order__balance_due_at__gt=at)),
+            then=Value("presale"),
+        ),
+        When(order__presale_phase=PresalePhase.FORFEITED, then=Value("presale")),
+        When(
+            Q(order__group_state=GroupState.OPEN) | Q(order__stage=Stage.AWAIT_GROUP),
+            order__placed_at__gt=at - patience,
+            then=Value("group"),
+        ),
+        When(
+            order__refund_state__in=[
+                RefundState.REQUESTED,
+                RefundState.WAITING_RETURN,
+                RefundState.PLATFORM,
+            ],
+            then=Value("refund"),
+        ),
+        When(_IS_REFUNDED_WHOLE, then=Value("refund")),
+        When(_is_overdue(gap), then=Value(MISSING)),
+    ]
+    return Case(*whens, default=Value(IN_TIME), output_field=CharField())
+
+
+# A refund of some lines leaves the others to be shipped.
+_IS_REFUNDED_WHOLE = Q(order__refund_state=RefundState.DONE) & (
+    Q(order__refunded_fen__isnull=True)
+    | Q(order__paid_fen__isnull=True)
+    | Q(order__refunded_fen__gte=F("order__paid_fen"))
+)
+
+
+def _is_overdue(gap: Gap) -> Q:
+    if gap.allowed is not None:
+        return Q(since_at__lte=gap.limit - gap.allowed)
+    by_node = [
+        Q(node=node.code, entered_at__lte=gap.limit - timedelta(minutes=node.dwell_minutes))
+        for node in gap.nodes
+        if node.code in gap.codes
+    ]
+    return reduce(or_, by_node)
+
+
+def _standing(gap: Gap) -> list[Any]:
+    """Branches of one UNION: standing there still, and left since. Each has its index range."""
+    rows = _base(gap)
+    still = rows.filter(left_at__isnull=True)
+    return [still] if gap.is_now else [still, rows.filter(left_at__gt=gap.at)]
+
+
+def read_gap(gap: Gap) -> list[GapRow]:
+    """Every order between the two points at the moment, whatever its kind (one query).
+
+    Unsorted. The cause is the one stored with the health interval at the moment, "" when there is
+    none or when it lies behind the end and so explains nothing.
+    """
+    if gap.is_adjacent or not gap.is_connected:
+        return []
+    changes = "order__score_changes"
+    inside = Q(**{f"{changes}__until__isnull": True})
+    if not gap.is_now:
+        inside = Q(**{f"{changes}__at__lte": gap.at}) & (
+            inside | Q(**{f"{changes}__until__gt": gap.at})
+        )
+    inside &= Q(**{f"{changes}__environment_id": require_environment_id()})
+    fen = Coalesce("order__paid_fen", "order__gateway_paid_fen", "order__payable_fen", Value(0))
+    columns = ("order_id", "kind", "node", "since_s", "fen", "due_s", "order__shop_id", "cause_at")
+    branches = [
+        rows.annotate(
+            health=FilteredRelation(changes, condition=inside),
+            since_s=Epoch("since_at"),
+            due_s=Epoch("order__deadline_at"),
+            fen=Cast(fen, BigIntegerField()),
+            cause_at=Case(
+                When(health__needs_intervention=True, then=F("health__cause")),
+                default=Value(""),
+                output_field=CharField(),
+            ),
+        ).values_list(*columns)
+        for rows in _standing(gap)
+    ]
+    found = branches[0].union(*branches[1:], all=True) if len(branches) > 1 else branches[0]
+    explaining = _Explaining(gap)
+    return [
+        GapRow(pk, kind, node, since, fen_, due, shop, explaining[cause])
+        for pk, kind, node, since, fen_, due, shop, cause in found
+        if kind != _LATER
+    ]
+
+
+class _Explaining(dict[str, str]):
+    """A stored cause -> itself, or "" when it cannot be why an order has not come to the end."""
+
+    def __init__(self, gap: Gap) -> None:
+        super().__init__()
+        self._before = gap.end.before
+
+    def __missing__(self, cause: str) -> str:
+        found = cause
+        if cause in CAUSES:  # causes of the business's own are taken at their word
+            node = CAUSES[cause][1]
+            if not node or NODE_CODES.index(node) >= self._before:
+                found = ""
+        self[cause] = found
+        return found
+
+
+def missing_order_ids(gap: Gap) -> Any:
+    """Ids of the orders missing at the moment, as a query for `pk__in`."""
+    if gap.is_adjacent or not gap.is_connected:
+        return NodePassage.objects.none().values("order_id")
+    branches = [rows.filter(kind=MISSING).values("order_id") for rows in _standing(gap)]
+    return branches[0].union(*branches[1:], all=True) if len(branches) > 1 else branches[0]
+
+
+# --- figures ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of the gap: by cause, by shop, by age."""
+
+    key: Any
+    count: int
+    fen: int
+    oldest: datetime | None = None
+
+
+@dataclass(frozen=True)
+class GapFigures:
+    """The gap in numbers. `left` − `arrived` − `in_time` − `excused` = `missing`, within WINDOW.
+
+    `older` are missing orders that left the start before the window; `missing` contains them.
+    """
+
+    left: int
+    arrived: int
+    in_time: int
+    excused: int
+    missing: int
+    older: int
+    fen: int
+    median_age: timedelta | None
+    oldest_at: datetime | None
+    causes: list[Share]
+    shops: list[Share]
+    ages: list[Share]
+    excuses: list[Share]
+
+
+def measure_gap(gap: Gap, rows: Sequence[GapRow]) -> GapFigures:
+    """The figures of rows read by `read_gap` (one more query: how many left the start)."""
+    missing = [row for row in rows if row.kind == MISSING]
+    begins = (gap.at - WINDOW).timestamp()
+    recent = sum(row.since > begins for row in rows)
+    left = _count_left(gap, rows) if gap.is_connected else 0
+    older = sum(row.since <= begins for row in missing)
+    in_time = sum(row.kind == IN_TIME for row in rows)
+    sinces = [row.since for row in missing]
+    return GapFigures(
+        left=left,
+        arrived=max(0, left - recent),
+        in_time=in_time,
+        excused=len(rows) - in_time - len(missing),
+        missing=len(missing),
+        older=older,
+        fen=sum(row.fen for row in missing),
+        median_age=_age(gap, statistics.median(sinces)) if sinces else None,
+        oldest_at=datetime.fromtimestamp(min(sinces), UTC) if sinces else None,
+        causes=_shares(missing, lambda row: row.cause),
+        shops=_shares(missing, lambda row: row.shop_id),
+        ages=_ages(gap, missing),
+        excuses=_shares([row for row in rows if row.kind in EXCUSES], lambda row: row.kind),
+    )
+
+
+def _age(gap: Gap, since: float) -> timedelta:
+    return timedelta(seconds=gap.at.timestamp() - since)
+
+
+def age_class(gap: Gap, row: GapRow) -> int:
+    """Which class of AGES an order is in."""
+    hours = (gap.at.timestamp() - row.since) / 3600
+    return max(0, sum(hours >= low for low in AGES) - 1)
+
+
+def _shares(rows: Iterable[GapRow], key: Any) -> list[Share]:
+    """Parts, most orders first."""
+    counts: dict[Any, list[Any]] = defaultdict(lambda: [0, 0, float("inf")])
+    for row in rows:
+        part = counts[key(row)]
+        part[0] += 1
+        part[1] += row.fen
+        part[2] = min(part[2], row.since)
+    return sorted(
+        (Share(k, n, fen, datetime.fromtimestamp(old, UTC)) for k, (n, fen, old) in counts.items()),
+        key=lambda share: (-share.count, str(share.key)),
+    )
+
+
+def _ages(gap: Gap, rows: Sequence[GapRow]) -> list[Share]:
+    parts = {share.key: share for share in _shares(rows, lambda row: age_class(gap, row))}
+    return [parts.get(number, Share(number, 0, 0)) for number in range(len(AGES))]
+
+
+def _count_left(gap: Gap, rows: Sequence[GapRow]) -> int:
+    """How many orders have the start behind them, within the window before the moment."""
+    begins = gap.at - WINDOW
+    if not gap.start.column:
+        node, field, extra = NODE_CODES[gap.start.after - 1], "left_at", 0
+    else:
+        # The river's own count, and those the system has although the river holds them earlier.
+        node, field = NODE_CODES[gap.start.before], "entered_at"
+        places = {code: place for place, code in enumerate(NODE_CODES)}
+        extra = sum(
+            places[row.node] < gap.start.before and row.since > begins.timestamp() for row in rows
+        )
+    passages = NodePassage.objects.filter(
+        **{"node": node, f"{field}__gt": begins, f"{field}__lte": gap.at}
+    )
+    # The end of an order closes its passage too, and nothing follows that one.
+    later = NodePassage.objects.filter(
+        order=OuterRef("order"), node__in=NODE_CODES[NODE_CODES.index(node) + 1 :]
+    )
+    is_left: Any = Q(is_inferred=False) | Exists(later) if field == "left_at" else Q()
+    counted: int = passages.aggregate(n=Count("pk", filter=is_left))["n"]
+    return counted + extra
+
+
+__all__ = [
+    "AGES",
+    "EXCUSES",
+    "IN_TIME",
+    "MISSING",
+    "Gap",
+    "GapFigures",
+    "GapRow",
+    "Share",
+    "age_class",
+    "measure_gap",
+    "missing_order_ids",
+    "open_gap",
+    "read_gap",
+]
