@@ -19,7 +19,6 @@ from connectors.simulators.keys import AlipayKeys
 from connectors.simulators.life import Life, has_come
 from connectors.simulators.payments import (
     CHANNEL,
-    SHANGHAI,
     find_trade,
     is_paid,
     is_refunded,
@@ -29,6 +28,7 @@ from connectors.simulators.payments import (
     transaction_id,
     write_yuan,
 )
+from connectors.simulators.reading import beijing_text, parse_beijing
 from connectors.simulators.signatures import (
     is_sha256_signed,
     read_private_key,
@@ -103,7 +103,7 @@ class AlipayApp:
         params = _read_params(call)
         try:
             self._check(params, call.at)
-            content = self._query(params.get("biz_content", ""), call.at)
+            content = self._query(params.get("biz_content", ""), self._clock.now())
         except Refusal as refusal:
             if not refusal.is_signed:
                 return self._write("error_response", refusal.content, sign=False)
@@ -125,11 +125,8 @@ class AlipayApp:
             raise Refusal("40002", "isv.invalid-method", "不存在的方法名", is_signed=False)
         if not self._is_signed(params):
             raise Refusal("40002", "isv.invalid-signature", "验签出错，请核对应用私钥和签名内容")
-        try:
-            signed_at = datetime.strptime(params["timestamp"], "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007 - the zone is put on below
-        except ValueError:
-            raise Refusal("40002", "isv.invalid-timestamp", "非法的时间戳参数") from None
-        if abs(signed_at.replace(tzinfo=SHANGHAI) - now) > TOLERANCE:
+        signed_at = parse_beijing(params["timestamp"])
+        if signed_at is None or abs(signed_at - now) > TOLERANCE:
             raise Refusal("40002", "isv.invalid-timestamp", "非法的时间戳参数")
         if self._faults.take(self.name, METHOD) or self._bucket.take(self._clock.now()):
             raise Refusal("20000", "isp.unknow-error", "系统繁忙")
@@ -235,7 +232,7 @@ def _render_trade(life: Life, now: datetime) -> dict[str, Any]:
             "receipt_amount": total,
             "invoice_amount": total,
             "point_amount": "0.00",
-            "send_pay_date": _write_time(life.gateway_paid or now),
+            "send_pay_date": beijing_text(life.gateway_paid or now),
             "fund_bill_list": [{"fund_channel": "ALIPAYACCOUNT", "amount": total}],
         }
     else:
@@ -247,7 +244,7 @@ def _render_notification(life: Life, now: datetime, kind: str) -> dict[str, str]
     total = write_yuan(total_fen(life, now))
     moment = life.gateway_paid or now
     content = {
-        "notify_time": _write_time(now),
+        "notify_time": beijing_text(now),
         "notify_type": "trade_status_sync",
         "notify_id": number_of(f"alipay{kind}{life.order_no}", 34),
         "charset": "utf-8",
@@ -258,16 +255,12 @@ def _render_notification(life: Life, now: datetime, kind: str) -> dict[str, str]
         "total_amount": total,
         "receipt_amount": total,
         "buyer_pay_amount": total,
-        "gmt_create": _write_time(max(life.placed, moment - timedelta(seconds=10))),
-        "gmt_payment": _write_time(moment),
+        "gmt_create": beijing_text(max(life.placed, moment - timedelta(seconds=10))),
+        "gmt_payment": beijing_text(moment),
         "subject": life.lines[0].title if life.lines else "",
         "buyer_id": _buyer(life),
         "fund_bill_list": f'[{{"amount":"{total}","fundChannel":"ALIPAYACCOUNT"}}]',
     }
     if kind == "refunded":
-        content |= {"refund_fee": total, "gmt_refund": _write_time(life.refunded or now)}
+        content |= {"refund_fee": total, "gmt_refund": beijing_text(life.refunded or now)}
     return content
-
-
-def _write_time(moment: datetime) -> str:
-    return moment.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M:%S")

@@ -7,13 +7,13 @@ paid when the balance is.
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from connectors.simulators.core import Store
 from connectors.simulators.life import Life, has_come
+from connectors.simulators.reading import BEIJING
 
-SHANGHAI = timezone(timedelta(hours=8))
 CHANNEL = "private_mall"
 _SCAN_SECONDS = 20
 
@@ -44,7 +44,7 @@ def number_of(text: str, digits: int) -> str:
 
 def transaction_id(life: Life) -> str:
     """The gateway's own number of the trade (28 digits), the same at every asking."""
-    day = (life.gateway_paid or life.placed).astimezone(SHANGHAI).strftime("%Y%m%d")
+    day = (life.gateway_paid or life.placed).astimezone(BEIJING).strftime("%Y%m%d")
     if life.gateway == "wechat_pay":
         return f"4200{number_of(life.order_no, 6)}{day}{number_of('t' + life.order_no, 10)}"
     return f"{day}22001{number_of(life.order_no, 15)}"

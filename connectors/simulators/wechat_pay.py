@@ -23,7 +23,6 @@ from connectors.simulators.keys import WeChatPayKeys
 from connectors.simulators.life import Life, has_come
 from connectors.simulators.payments import (
     CHANNEL,
-    SHANGHAI,
     find_trade,
     is_paid,
     is_refunded,
@@ -31,6 +30,7 @@ from connectors.simulators.payments import (
     total_fen,
     transaction_id,
 )
+from connectors.simulators.reading import BEIJING
 from connectors.simulators.signatures import (
     is_sha256_signed,
     read_private_key,
@@ -154,10 +154,11 @@ class WeChatPayApp:
         if mchid != self.keys.mchid:
             raise Refusal(403, "NO_AUTH", "商户号与签名的商户不一致")
         order_no = call.path.removeprefix(PREFIX)
-        life = find_trade(self._store, self.name, order_no, call.at)
+        now = self._clock.now()
+        life = find_trade(self._store, self.name, order_no, now)
         if life is None:
             raise Refusal(404, "ORDER_NOT_EXIST", "订单不存在")
-        return self._render(life, call.at)
+        return self._render(life, now)
 
     def _render(self, life: Life, now: datetime) -> dict[str, Any]:
         state, total = _state(life, now), total_fen(life, now)
@@ -275,4 +276,4 @@ def _state(life: Life, now: datetime) -> str:
 
 
 def _write_time(moment: datetime) -> str:
-    return moment.astimezone(SHANGHAI).isoformat(timespec="seconds")
+    return moment.astimezone(BEIJING).isoformat(timespec="seconds")
