@@ -12,7 +12,7 @@ from datetime import datetime
 
 from config.errors import gettext_noop
 from connectors.http import Retry
-from connectors.wire import Fault, Reader, read_json
+from connectors.wire import Fault, PayloadError, Reader, read_json
 
 _BAN_SECONDS = re.compile(r"ban will last for (\d{1,6}) more seconds?", re.IGNORECASE)
 
@@ -40,6 +40,7 @@ class Message:
 def read_messages(answer: object) -> tuple[Message, ...]:
     """The messages of a consume answer, in their order. Raises PayloadError naming the field.
 
+    One whose content cannot be read has no content and names no trade.
     They carry no signature: they are the answer to our own signed call, over TLS to the gateway
     (channels.md 3.6). `content` is a JSON text; `tid` in it names the trade.
     """
@@ -50,17 +51,35 @@ def read_messages(answer: object) -> tuple[Message, ...]:
 
 
 def _read_message(item: Reader) -> Message:
-    raw = item.raw("content")
-    value = read_json(raw) if isinstance(raw, str) and raw else raw or {}
-    content = Reader(value, item.path_of("content"))
+    content = _read_content(item)
     return Message(
         message_id=item.required_identifier("id"),
         topic=item.required_identifier("topic", limit=100),
         seller=item.identifier("user_nick", limit=100),
         published_at=item.clock("pub_time"),
-        order_no=content.identifier("tid"),
+        order_no=_read_tid(content),
         content=content.mapping,
     )
+
+
+def _read_content(item: Reader) -> Reader:
+    """What a message says; empty when it cannot be read: it has to be confirmed all the same.
+
+    One that stayed in the queue for its content would come first again for ever.
+    """
+    raw = item.raw("content")
+    try:
+        value = read_json(raw) if isinstance(raw, str) and raw else raw or {}
+        return Reader(value, item.path_of("content"))
+    except PayloadError:
+        return Reader({}, item.path_of("content"))
+
+
+def _read_tid(content: Reader) -> str:
+    try:
+        return content.identifier("tid")
+    except PayloadError:
+        return ""
 
 
 def read_list(reader: Reader, key: str, inner: str, *, limit: int = 500) -> list[Reader]:
