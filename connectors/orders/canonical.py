@@ -51,11 +51,18 @@ class CanonicalPayment:
     paid_at: datetime | None = None
     phase: str = ""  # presale: "deposit" or "balance"
     custom: Mapping[str, Any] = field(default_factory=dict)
+    source_updated_at: datetime | None = None  # of this state, by the source's own clock
 
 
 @dataclass(frozen=True, slots=True)
 class CanonicalReceipt:
-    """What an OMS or WMS knows of an order; times the system did not tell are None."""
+    """What an OMS or WMS knows of an order; times the system did not tell are None and change
+    nothing that is known.
+
+    `source_updated_at`: the moment of the state this tells, by the system's clock; an older report
+    never overwrites what a newer one put into `custom`. `rank` orders states of one second.
+    `is_correction`: its moments replace those known, instead of the earliest being kept.
+    """
 
     order_no: str
     received_at: datetime | None = None
@@ -63,6 +70,9 @@ class CanonicalReceipt:
     picked_at: datetime | None = None
     shipped_at: datetime | None = None
     custom: Mapping[str, Any] = field(default_factory=dict)
+    source_updated_at: datetime | None = None
+    rank: int = 0
+    is_correction: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +100,7 @@ class CanonicalOrder:
     coupon_fen: int | None = None
     payable_fen: int | None = None
     paid_fen: int | None = None
+    is_paid_reduced: bool = False  # a refund is taken off paid_fen: what was told before it counts
     refunded_fen: int | None = None
     payment_method: str = ""
     is_cod: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from connectors.orders.canonical import CanonicalLine
+from connectors.orders.canonical import CanonicalLine, CanonicalOrder
 from connectors.orders.models import Order, OrderLine, Payment, Receipt, StatusEvent
 from connectors.orders.nodes import Evidence, Passage
 from connectors.orders.statuses import (
@@ -27,14 +27,22 @@ Line = OrderLine | CanonicalLine
 DEFAULT_SHIP_WITHIN = timedelta(hours=48)
 # One fen of rounding between platform and shop is no price error (promo/README).
 PRICE_TOLERANCE_FEN = 1
+_MONEY_CAME = frozenset({PaymentStatus.PAID, PaymentStatus.REFUNDED})
+# Which of several payments speaks for the gateway: the furthest.
+_GATEWAY_WORDS: dict[str, int] = {
+    PaymentStatus.PENDING: 1,
+    PaymentStatus.CLOSED: 2,
+    PaymentStatus.REFUNDED: 3,
+    PaymentStatus.PAID: 4,
+}
 
 
 def digest_systems(order: Order, payments: Sequence[Payment], receipts: Sequence[Receipt]) -> None:
     """Write what gateways, OMS and WMS say about an order onto its system columns."""
-    paid = [p for p in payments if p.status == PaymentStatus.PAID and p.paid_at is not None]
-    order.gateway_status = payments[0].status if payments else ""
-    if paid:
-        order.gateway_status = PaymentStatus.PAID
+    # Money that went back was paid before; of several payments the furthest speaks.
+    paid = [p for p in payments if p.status in _MONEY_CAME and p.paid_at is not None]
+    words = sorted((p.status for p in payments), key=lambda word: _GATEWAY_WORDS.get(word, 0))
+    order.gateway_status = words[-1] if words else ""
     order.gateway_paid_at = min((p.paid_at for p in paid if p.paid_at), default=None)
     order.gateway_paid_fen = sum(p.amount_fen or 0 for p in paid) if paid else None
     for kind, columns in (
@@ -83,7 +91,7 @@ def moment_of_stage(order: Order) -> tuple[datetime | None, str]:
     return moment, kind
 
 
-def is_held_by_platform(order: Order) -> bool:
+def is_held_by_platform(order: Order | CanonicalOrder) -> bool:
     """Whether the platform has the order in review, in an open group, or paused."""
     return bool(
         order.risk_state

@@ -8,17 +8,20 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
+import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import F, Max, OuterRef, Subquery
+from django.db import connection
+from django.db.models import F, Max
 
 from config.secrets import blind_index, encrypt
 from config.tenancy.bulk import upsert_rows
+from config.tenancy.scope import require_environment_id
 from connectors.orders.canonical import (
     CanonicalLine,
     CanonicalOrder,
@@ -35,6 +38,7 @@ from connectors.orders.evidence import (
     moment_of_stage,
     stand_at,
 )
+from connectors.orders.merging import Outcome, merge_payment, merge_receipt
 from connectors.orders.models import (
     ADDRESS_PURPOSE,
     NAME_PURPOSE,
@@ -49,10 +53,15 @@ from connectors.orders.models import (
 )
 from connectors.orders.nodes import Passage, walk
 from connectors.orders.passages import connected_kinds, list_nodes, save_passages
-from connectors.orders.statuses import FINAL_STAGES, Stage
+from connectors.orders.statuses import FINAL_STAGES, STAGE_RANKS, Stage
+from connectors.orders.storable import make_storable, may_be_unstorable, mend_text
 from connectors.shops.models import Shop, Source, SourceKind
 
 MAX_RELATED_MARKED = 500
+# Parts that wait and orders that come are kept apart by this many locks per environment.
+_LOCK_BUCKETS = 64
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_CLEAR = 20  # more changes than an order sees between a hold and the word of it
 
 _COPIED = tuple(
     f.name
@@ -69,6 +78,8 @@ _COPIED = tuple(
         "receiver_name",
         "receiver_phone",
         "address_detail",
+        "paid_fen",
+        "is_paid_reduced",
     }
 )
 _HASHED = tuple(f.name for f in fields(CanonicalOrder) if f.name != "raw")
@@ -76,17 +87,16 @@ _ORDER_COLUMNS = [
     f.attname for f in Order._meta.concrete_fields if f.name not in {"id", "tenant", "environment"}
 ]
 _ORDER_FIXED = {"public_id", "shop_id", "order_no", "first_received_at", "is_history", "is_watched"}
+_LATE_COLUMNS = ("paid_fen", "released_at", "paid_told_at", "hold_log")
 _LINE_COLUMNS = ["order_id", *(f.name for f in fields(CanonicalLine))]
-_PAYMENT_COLUMNS = [
-    "source_id",
-    "order_id",
-    "is_gateway",
-    *(f.name for f in fields(CanonicalPayment)),
-]
-_RECEIPT_COLUMNS = ["source_id", "order_id", *(f.name for f in fields(CanonicalReceipt))]
+_PAYMENT_KEY, _RECEIPT_KEY = ("order_no", "payment_id"), ("order_no",)
 _PART_COLUMNS: dict[type[Payment] | type[Receipt], list[str]] = {
-    Payment: _PAYMENT_COLUMNS,
-    Receipt: _RECEIPT_COLUMNS,
+    model: [
+        f.attname
+        for f in model._meta.concrete_fields
+        if f.name not in {"id", "tenant", "environment"}
+    ]
+    for model in (Payment, Receipt)
 }
 
 
@@ -112,26 +122,67 @@ class Received:
         )
 
 
-def _digest(record: CanonicalOrder) -> str:
-    """Content hash of an order: equal content, equal hash, whatever the raw spelling was."""
-    content = [getattr(record, name) for name in _HASHED]
-    return hashlib.sha256(repr(content).encode()).hexdigest()[:32]
+def _digest(record: CanonicalOrder) -> tuple[str, str]:
+    """Content hash of an order, and the text it was made from: equal content, equal hash."""
+    written = repr([getattr(record, name) for name in _HASHED])
+    return hashlib.sha256(written.encode()).hexdigest()[:32], written
+
+
+def _is_older(record: CanonicalOrder, order: Order, *, is_reread: bool) -> bool:
+    """Whether a record tells an earlier state than the stored one, by the source's own time.
+
+    Of two states of one second the further one is the later; where nothing orders them, the one
+    that arrives last stands. What is read anew replaces what the same state said before.
+    """
+    told, known = record.source_updated_at, order.source_updated_at
+    if told is None or known is None:
+        return False
+    if told != known:
+        return told < known
+    return not is_reread and STAGE_RANKS[record.stage] < STAGE_RANKS[order.stage]
+
+
+def _to_micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _lock_numbers(numbers: Sequence[str]) -> None:
+    """Keep an order and a part that waits for it from passing each other unseen (PostgreSQL).
+
+    Neither can lock the other's row, for it is not there yet. SQLite has one writer anyway.
+    """
+    if connection.vendor != "postgresql":
+        return
+    buckets = sorted({zlib.crc32(number.encode()) % _LOCK_BUCKETS for number in numbers})
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(%s, bucket) FROM unnest(%s::int[]) AS bucket",
+            [require_environment_id(), buckets],
+        )
 
 
 class Batch:
     """One batch on its way in; holds what its steps share."""
 
     def __init__(
-        self, source: Source, now: datetime, is_history: bool, shops: dict[tuple[str, str], Shop]
+        self,
+        source: Source,
+        now: datetime,
+        is_history: bool,
+        shops: dict[tuple[str, str], Shop],
+        is_reread: bool = False,
     ) -> None:
         self.source, self.now, self.is_history = source, now, is_history
+        self.is_reread = is_reread
         self.shops = shops
         self.nodes = list_nodes()
         self.connected = connected_kinds() | {source.kind}
 
     def take(self, records: Sequence[CanonicalRecord]) -> Received:
+        records = [_mend_part(r) for r in records]
         orders = [r for r in records if isinstance(r, CanonicalOrder)]
         numbers = sorted({r.order_no for r in records})
+        _lock_numbers(numbers)
         stored: dict[str, list[Order]] = defaultdict(list)
         # Locked in key order, so that two batches cannot wait for each other.
         query = Order.objects.filter(order_no__in=numbers).order_by("id")
@@ -140,12 +191,10 @@ class Batch:
 
         counts: dict[str, int] = defaultdict(int)
         changed = self._apply_orders(orders, stored, counts)
-        self._save_payments(
-            [r for r in records if isinstance(r, CanonicalPayment)], stored, changed, counts
-        )
-        self._save_receipts(
-            [r for r in records if isinstance(r, CanonicalReceipt)], stored, changed, counts
-        )
+        parts = [r for r in records if not isinstance(r, CanonicalOrder)]
+        self._read_parts(changed, parts)
+        self._merge_told_payments(changed)
+        self._merge_parts(parts, stored, changed, counts)
         self._finish(changed, stored)
         return Received(
             new=counts["new"],
@@ -174,21 +223,23 @@ class Batch:
         changed: dict[str, Order] = {}
         self.records: dict[str, CanonicalOrder] = {}
         self.previous_stage: dict[str, str | None] = {}
+        self.told_payments: list[tuple[Order, CanonicalPayment]] = []
+        self.noted: dict[str, Order] = {}
         for record in records:
             shop = self._shop(record)
             key = f"{shop.pk}:{record.order_no}"
             order = next((o for o in stored[record.order_no] if o.shop_id == shop.pk), None)
-            digest = _digest(record)
+            digest, written = _digest(record)
+            if may_be_unstorable(written):
+                record = make_storable(record)
             if order is not None:
                 if order.content_hash == digest:
                     counts["unchanged"] += 1
                     continue
-                if (
-                    record.source_updated_at is not None
-                    and order.source_updated_at is not None
-                    and record.source_updated_at < order.source_updated_at
-                ):
+                if _is_older(record, order, is_reread=self.is_reread):
                     counts["stale"] += 1
+                    self._remember_payments(order, record)
+                    self._take_late(key, order, record, changed)
                     continue
                 counts["updated" if order.pk else "new"] += 1
             else:
@@ -204,15 +255,69 @@ class Batch:
             if key not in self.previous_stage:
                 self.previous_stage[key] = order.stage or None
             self._fill(order, record, digest)
+            self._remember_payments(order, record)
             changed[key], self.records[key] = order, record
         return changed
 
+    def _remember_payments(self, order: Order, record: CanonicalOrder) -> None:
+        """Keep the payments inside an order; without a time of their own they are of its state."""
+        at = record.source_updated_at
+        for payment in record.payments:
+            if payment.source_updated_at is None and at is not None:
+                payment = replace(payment, source_updated_at=at)
+            self.told_payments.append((order, payment))
+
+    def _take_late(
+        self, key: str, order: Order, record: CanonicalOrder, changed: dict[str, Order]
+    ) -> None:
+        """What an overtaken state still tells: an amount before a refund, a hold that is over.
+
+        What only dates them is noted without a new revision: nothing of the order changed.
+        """
+        before = [getattr(order, name) for name in _LATE_COLUMNS]
+        self._take_paid(order, record, is_newest=False)
+        self._take_hold(order, record, is_held=is_held_by_platform(record))
+        after = [getattr(order, name) for name in _LATE_COLUMNS]
+        if before[:2] != after[:2]:
+            changed.setdefault(key, order)
+        elif before != after:
+            self.noted[key] = order
+
+    def _take_paid(self, order: Order, record: CanonicalOrder, *, is_newest: bool) -> None:
+        """The amount paid as the newest state before any refund told it (channels.md 3.5)."""
+        told_at = record.source_updated_at or self.now
+        if not record.is_paid_reduced:
+            if order.paid_told_at is None or told_at >= order.paid_told_at:
+                order.paid_fen, order.paid_told_at = record.paid_fen, told_at
+        elif is_newest and order.paid_told_at is None:
+            order.paid_fen = record.paid_fen
+
+    def _take_hold(self, order: Order, record: CanonicalOrder, *, is_held: bool) -> None:
+        """When the platform let go: the first state we know of after the last that was held.
+
+        `hold_log` keeps the last held moment and the clear ones after it, in microseconds, so that
+        a held state which comes late finds the one that followed it.
+        """
+        at = _to_micros(min(record.source_updated_at or self.now, self.now))
+        held, clear = order.hold_log.get("held"), order.hold_log.get("clear", [])
+        if is_held:
+            held = max(held or 0, at)
+        elif record.source_updated_at is None and held == at:
+            at += 1  # without a time of its own it came after what came before
+        known = clear if is_held or at in clear else sorted([*clear, at])
+        clear = [moment for moment in known if held is None or moment > held]
+        if len(clear) > _MAX_CLEAR:
+            clear = [*clear[: _MAX_CLEAR - 1], clear[-1]]
+        order.hold_log = {"clear": clear} if held is None else {"held": held, "clear": clear}
+        order.released_at = (
+            _EPOCH + timedelta(microseconds=clear[0]) if held is not None and clear else None
+        )
+
     def _fill(self, order: Order, record: CanonicalOrder, digest: str) -> None:
-        was_held = order.revision > 0 and is_held_by_platform(order)
         for name in _COPIED:
             setattr(order, name, getattr(record, name))
-        if was_held and not is_held_by_platform(order):
-            order.released_at = min(record.source_updated_at or self.now, self.now)
+        self._take_paid(order, record, is_newest=True)
+        self._take_hold(order, record, is_held=is_held_by_platform(order))
         order.raw_status = record.raw_status[:100]
         order.channel, order.source = record.channel, self.source
         order.custom = dict(record.custom)
@@ -230,89 +335,113 @@ class Batch:
 
     # -- payments and receipts ---------------------------------------------------------------
 
-    def _save_payments(
-        self,
-        records: list[CanonicalPayment],
-        stored: dict[str, list[Order]],
-        changed: dict[str, Order],
-        counts: dict[str, int],
-    ) -> None:
-        """Upsert payments that came on their own; their orders count as changed."""
-        self._save_parts(
-            model=Payment,
-            records=records,
-            key=("order_no", "payment_id"),
-            head=(self.source.kind == SourceKind.GATEWAY,),
-            stored=stored,
-            changed=changed,
-            counts=counts,
-        )
-
-    def _save_receipts(
-        self,
-        records: list[CanonicalReceipt],
-        stored: dict[str, list[Order]],
-        changed: dict[str, Order],
-        counts: dict[str, int],
-    ) -> None:
-        self._save_parts(
-            model=Receipt,
-            records=records,
-            key=("order_no",),
-            head=(),
-            stored=stored,
-            changed=changed,
-            counts=counts,
-        )
-
-    def _save_parts(
-        self,
-        *,
-        model: Any,
-        records: Sequence[Any],
-        key: tuple[str, ...],
-        head: tuple[Any, ...],
-        stored: dict[str, list[Order]],
-        changed: dict[str, Order],
-        counts: dict[str, int],
-    ) -> None:
-        if not records:
+    def _read_parts(self, changed: dict[str, Order], parts: Sequence[Any]) -> None:
+        """All payments and receipts of the numbers this batch touches: two queries."""
+        numbers = {order.order_no for order in changed.values()}
+        numbers |= {r.order_no for r in parts} | {p.order_no for _, p in self.told_payments}
+        self.payments: dict[tuple[int, str, str], Payment] = {}
+        self.receipts: dict[tuple[int, str], Receipt] = {}
+        self.unsaved: dict[tuple[Any, ...], tuple[Payment | Receipt, Order | None]] = {}
+        if not numbers:
             return
-        newest = {tuple(getattr(r, k) for k in key): r for r in records}
-        known = {
-            tuple(getattr(row, k) for k in key): row
-            for row in model.objects.filter(
-                source=self.source, order_no__in=[r.order_no for r in newest.values()]
+        for payment in Payment.objects.filter(order_no__in=numbers).order_by("pk"):
+            self.payments[payment.source_id, payment.order_no, payment.payment_id] = payment
+        query = Receipt.objects.filter(order_no__in=numbers).order_by("pk")
+        for receipt in query.select_related("source"):
+            self.receipts[receipt.source_id, receipt.order_no] = receipt
+
+    def _payment(self, record: CanonicalPayment) -> tuple[tuple[int, str, str], Payment]:
+        key = (self.source.pk, record.order_no, record.payment_id)
+        if key not in self.payments:
+            self.payments[key] = Payment(
+                source=self.source,
+                order_no=record.order_no,
+                payment_id=record.payment_id,
+                is_gateway=self.source.kind == SourceKind.GATEWAY,
+                status="",
             )
-        }
-        rows = []
-        names = [f.name for f in fields(records[0])]
-        for identity, record in newest.items():
-            values = [getattr(record, name) for name in names]
-            before = known.get(identity)
-            if before is not None and values == [getattr(before, name) for name in names]:
+        return key, self.payments[key]
+
+    def _receipt(self, record: CanonicalReceipt) -> tuple[tuple[int, str], Receipt]:
+        key = (self.source.pk, record.order_no)
+        if key not in self.receipts:
+            self.receipts[key] = Receipt(source=self.source, order_no=record.order_no)
+        return key, self.receipts[key]
+
+    def _merge_told_payments(self, changed: dict[str, Order]) -> None:
+        """Merge the payments that came inside orders, those of an overtaken state too."""
+        for order, record in self.told_payments:
+            key, row = self._payment(record)
+            outcome = merge_payment(row, record, now=self.now)
+            if outcome is not Outcome.NOTHING:
+                self.unsaved[key] = row, order
+            if outcome is Outcome.CONTENT:
+                changed.setdefault(f"{order.shop_id}:{order.order_no}", order)
+
+    def _merge_parts(
+        self,
+        records: Sequence[CanonicalPayment | CanonicalReceipt],
+        stored: dict[str, list[Order]],
+        changed: dict[str, Order],
+        counts: dict[str, int],
+    ) -> None:
+        """Merge payments and receipts that came on their own; their orders count as changed."""
+        seen: set[tuple[Any, ...]] = set()
+        for record in records:
+            key: tuple[Any, ...]
+            row: Payment | Receipt
+            if isinstance(record, CanonicalPayment):
+                key, row = self._payment(record)
+                is_new = row.pk is None and key not in seen
+                outcome = merge_payment(row, record, now=self.now)
+            else:
+                key, row = self._receipt(record)
+                is_new = row.pk is None and key not in seen
+                outcome = merge_receipt(row, record, now=self.now)
+            seen.add(key)
+            if outcome is Outcome.NOTHING and not is_new:
                 counts["unchanged"] += 1
                 continue
-            counts["updated" if before else "new"] += 1
             owner = stored[record.order_no][0] if stored.get(record.order_no) else None
+            self.unsaved[key] = row, owner
+            if outcome is not Outcome.CONTENT and not is_new:
+                counts["unchanged"] += 1
+                continue
+            counts["new" if is_new else "updated"] += 1
             if owner is None:
                 counts["waiting"] += 1
             else:
                 changed.setdefault(f"{owner.shop_id}:{owner.order_no}", owner)
-            rows.append((self.source.pk, owner.pk if owner else None, *head, *values))
-        _upsert_parts(model, rows, key)
+
+    def _save_parts(self, changed: dict[str, Order], stored: dict[str, list[Order]]) -> None:
+        """Upsert what was merged, and tie to their order the parts that waited for it."""
+        for order in changed.values():
+            first = stored[order.order_no][0]
+            for key, part in self._parts_of(order.order_no):
+                if part.order_id is None and key not in self.unsaved:
+                    self.unsaved[key] = part, first
+        rows: dict[type[Payment] | type[Receipt], list[list[Any]]] = {Payment: [], Receipt: []}
+        for part, owner in self.unsaved.values():
+            if part.order_id is None and owner is not None:
+                part.order_id = owner.pk
+            columns = _PART_COLUMNS[type(part)]
+            rows[type(part)].append([getattr(part, name) for name in columns])
+        _upsert_parts(Payment, rows[Payment], _PAYMENT_KEY)
+        _upsert_parts(Receipt, rows[Receipt], _RECEIPT_KEY)
+
+    def _parts_of(self, number: str) -> Sequence[tuple[tuple[Any, ...], Payment | Receipt]]:
+        return self.parts_by_number.get(number, ())
 
     # -- the rest of the batch ---------------------------------------------------------------
 
     def _finish(self, changed: dict[str, Order], stored: dict[str, list[Order]]) -> None:
+        payments, receipts = self._sort_parts()
         if not changed:
+            if self.noted:
+                self._save_orders(changed)
+            if self.unsaved:
+                self._save_parts(changed, stored)
             return
-        numbers = [order.order_no for order in changed.values()]
-        payments, receipts = defaultdict(list), defaultdict(list)
-        for payment in Payment.objects.filter(order_no__in=numbers, is_gateway=True):
-            payments[payment.order_no].append(payment)
-        for receipt in Receipt.objects.filter(order_no__in=numbers).select_related("source"):
-            receipts[receipt.order_no].append(receipt)
         lines = self._lines_of(changed)
 
         walked: dict[str, tuple[Passage, ...]] = {}
@@ -328,19 +457,33 @@ class Batch:
         is_known = {key: order.pk is not None for key, order in changed.items()}
         self._save_orders(changed)
         self._save_lines(is_known)
-        self._save_order_payments()
-        self._adopt(payments, receipts)
+        self._save_parts(changed, stored)
         self._save_events(changed, is_known)
         self._save_passages(changed, walked, is_known)
         self._save_raw()
         self._mark_related(changed)
+
+    def _sort_parts(self) -> tuple[dict[str, list[Payment]], dict[str, list[Receipt]]]:
+        """What gateways paid and systems say, by order number."""
+        payments: dict[str, list[Payment]] = defaultdict(list)
+        receipts: dict[str, list[Receipt]] = defaultdict(list)
+        self.parts_by_number: dict[str, list[tuple[tuple[Any, ...], Payment | Receipt]]]
+        self.parts_by_number = defaultdict(list)
+        for key, payment in self.payments.items():
+            self.parts_by_number[payment.order_no].append((key, payment))
+            if payment.is_gateway:
+                payments[payment.order_no].append(payment)
+        for place, receipt in self.receipts.items():
+            self.parts_by_number[receipt.order_no].append((place, receipt))
+            receipts[receipt.order_no].append(receipt)
+        return payments, receipts
 
     def _save_orders(self, changed: dict[str, Order]) -> None:
         """Upsert the order rows and learn the keys of the new ones."""
         upsert_rows(
             Order,
             columns=_ORDER_COLUMNS,
-            rows=[[getattr(o, c) for c in _ORDER_COLUMNS] for o in changed.values()],
+            rows=[[getattr(o, c) for c in _ORDER_COLUMNS] for o in (self.noted | changed).values()],
             conflict=["environment_id", "shop_id", "order_no"],
             update=[c for c in _ORDER_COLUMNS if c not in _ORDER_FIXED],
         )
@@ -393,27 +536,6 @@ class Batch:
             conflict=["order_id", "line_id"],
             update=_LINE_COLUMNS[2:],
         )
-
-    def _save_order_payments(self) -> None:
-        """Upsert the payments that came inside orders."""
-        names = [f.name for f in fields(CanonicalPayment)]
-        is_gateway = self.source.kind == SourceKind.GATEWAY
-        rows = [
-            (self.source.pk, self._changed_pks[key], is_gateway, *(getattr(p, n) for n in names))
-            for key, record in self.records.items()
-            for p in record.payments
-        ]
-        _upsert_parts(Payment, rows, ("order_no", "payment_id"))
-
-    def _adopt(
-        self, payments: Mapping[str, list[Payment]], receipts: Mapping[str, list[Receipt]]
-    ) -> None:
-        """Tie parts that waited for their order to it: one statement per table."""
-        for model, found in ((Payment, payments), (Receipt, receipts)):
-            waiting = [row.pk for parts in found.values() for row in parts if row.order_id is None]
-            if waiting:
-                owner = Order.objects.filter(order_no=OuterRef("order_no")).order_by("pk")
-                model.objects.filter(pk__in=waiting).update(order=Subquery(owner.values("pk")[:1]))
 
     def _save_events(self, changed: dict[str, Order], is_known: dict[str, bool]) -> None:
         moved = {k: changed[k] for k in self.records if self.previous_stage[k] != changed[k].stage}
@@ -473,10 +595,7 @@ class Batch:
             (
                 self._changed_pks[key],
                 self.source.pk,
-                encrypt(
-                    json.dumps(dict(record.raw), ensure_ascii=False, cls=DjangoJSONEncoder),
-                    purpose=RAW_PURPOSE,
-                ),
+                encrypt(_write_raw(record.raw), purpose=RAW_PURPOSE),
                 self.now,
             )
             for key, record in self.records.items()
@@ -520,6 +639,18 @@ class Batch:
             free = free.select_for_update(no_key=True, skip_locked=True)
             ids = list(free.values_list("pk", flat=True))
             Order.objects.filter(pk__in=ids).update(revision=F("revision") + 1)
+
+
+def _mend_part(record: CanonicalRecord) -> CanonicalRecord:
+    """A payment or receipt as it can be stored; an order is looked at where it is hashed."""
+    if isinstance(record, CanonicalOrder) or not may_be_unstorable(repr(record)):
+        return record
+    return make_storable(record)
+
+
+def _write_raw(raw: Mapping[str, Any]) -> str:
+    """What the outside sent, as one JSON text that a cipher takes."""
+    return mend_text(json.dumps(dict(raw), ensure_ascii=False, cls=DjangoJSONEncoder))
 
 
 def place_of(record: CanonicalOrder) -> str:

@@ -106,6 +106,10 @@ class Order(EnvironmentModel):
     node_entered_at = models.DateTimeField(_("进入节点时间"), null=True)
 
     source_updated_at = models.DateTimeField(null=True, editable=False)
+    # Of which state the amount paid is: one told before a refund outlives what a refund leaves.
+    paid_told_at = models.DateTimeField(null=True, editable=False)
+    # The last moment the platform held the order, and the clear ones after it (intake.py).
+    hold_log = models.JSONField(default=dict, blank=True, editable=False)
     content_hash = models.CharField(max_length=32, editable=False)
     revision = models.PositiveIntegerField(default=1, editable=False)
     first_received_at = models.DateTimeField(_("首次收到"), editable=False)
@@ -221,6 +225,10 @@ class Payment(EnvironmentModel):
     amount_fen = models.BigIntegerField(_("金额（分）"), null=True)
     paid_at = models.DateTimeField(_("支付时间"), null=True)
     custom = models.JSONField(default=dict, blank=True)
+    source_updated_at = models.DateTimeField(_("来源更新时间"), null=True, editable=False)
+    # Keys of the fields that are not from the state in force (merging.py).
+    told = models.JSONField(default=dict, blank=True, editable=False)
+    recorded_at = models.DateTimeField(_("记录时间"), null=True, editable=False)
 
     class Meta(EnvironmentModel.Meta):
         verbose_name = _("付款")
@@ -247,6 +255,9 @@ class Receipt(EnvironmentModel):
     picked_at = models.DateTimeField(_("拣货时间"), null=True)
     shipped_at = models.DateTimeField(_("出库时间"), null=True)
     custom = models.JSONField(default=dict, blank=True)
+    source_updated_at = models.DateTimeField(_("来源更新时间"), null=True, editable=False)
+    # How new each field is and when we learnt it (merging.py).
+    told = models.JSONField(default=dict, blank=True, editable=False)
 
     class Meta(EnvironmentModel.Meta):
         verbose_name = _("系统回执")

@@ -56,17 +56,20 @@ def receive(
     now: datetime,
     is_history: bool = False,
     shops: Mapping[tuple[str, str], Shop] | None = None,
+    is_reread: bool = False,
 ) -> Received:
     """Take in up to MAX_BATCH records of one source, in the scope in force, in one transaction.
 
     `shops` maps (channel, shop name) to shops; missing ones are made. `is_history` marks orders
-    whose state on arrival must not alert or hold (first import, back-fill, as-of run). Raises ValueError for a
-    batch that is too large; a record is never rejected here: mappings have checked it.
+    whose state on arrival must not alert or hold (first import, back-fill, as-of run). `is_reread`:
+    the records are stored payloads mapped anew, which replace what they said before. Raises
+    ValueError for a batch that is too large; a record is never rejected here: mappings have
+    checked it.
     """
     if len(records) > MAX_BATCH:
         raise ValueError(f"at most {MAX_BATCH} records in one batch, got {len(records)}")
     with transaction.atomic():
-        return Batch(source, now, is_history, dict(shops or {})).take(records)
+        return Batch(source, now, is_history, dict(shops or {}), is_reread).take(records)
 
 
 def receive_all(

@@ -57,6 +57,22 @@ PAID_STAGES = frozenset(
         Stage.CLOSED_REFUNDED,
     }
 )
+# How far an order is: of two states of one second the further one is the later.
+STAGE_RANKS: dict[str, int] = {
+    Stage.UNKNOWN: 0,
+    Stage.AWAIT_PAY: 1,
+    Stage.DEPOSIT_PAID: 2,
+    Stage.PAY_PROCESSING: 3,
+    Stage.AWAIT_GROUP: 4,
+    Stage.PLATFORM_HOLD: 4,
+    Stage.AWAIT_SHIP: 5,
+    Stage.PART_SHIPPED: 6,
+    Stage.SHIPPED: 7,
+    Stage.DELIVERED: 8,
+    Stage.COMPLETED: 9,
+    Stage.CLOSED_UNPAID: 10,
+    Stage.CLOSED_REFUNDED: 10,
+}
 SHIPPED_STAGES = frozenset({Stage.SHIPPED, Stage.DELIVERED, Stage.COMPLETED})
 
 

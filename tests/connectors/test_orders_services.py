@@ -125,7 +125,10 @@ def test_an_older_state_of_an_order_is_ignored(env):
     received = receive([older], source=source, now=NOW)
 
     assert (received.stale, received.order_ids) == (1, ())
-    assert contents() == before
+    after = contents()
+    for rows in (before, after):
+        rows["Order"][0].pop("hold_log")  # noted, and no change
+    assert after == before
 
 
 @pytest.mark.parametrize("is_order_first", [True, False])
@@ -222,7 +225,8 @@ def test_any_number_of_records_is_received_in_batches(env):
 
 
 @pytest.mark.parametrize(
-    "step", ["_save_orders", "_save_lines", "_adopt", "_save_events", "_save_passages", "_save_raw"]
+    "step",
+    ["_save_orders", "_save_lines", "_save_parts", "_save_events", "_save_passages", "_save_raw"],
 )
 def test_a_worker_that_dies_between_two_lines_leaves_nothing(world, monkeypatch, step):
     with for_environment(world.production):

@@ -126,7 +126,10 @@ class _Trade:
         pay_time = reader.clock("pay_time")
         is_balance_due = phase is PresalePhase.DEPOSIT_PAID
         payment = reader.yuan("payment")
-        deposit, balance, payments = self._payments(order_no, phase, stage, pay_time, payment)
+        is_reduced = RefundState.DONE in refunds or stage == Stage.CLOSED_REFUNDED
+        deposit, balance, payments = self._payments(
+            order_no, phase, stage, pay_time, None if is_reduced else payment
+        )
         is_cod = reader.text("type") == "cod"
         is_waiting = stage not in _SHIPPED | _CLOSED
         order = CanonicalOrder(
@@ -149,6 +152,7 @@ class _Trade:
             platform_discount_fen=reader.yuan("platform_subsidy_fee"),
             payable_fen=self._payable(items, refunds, payment, stage),
             paid_fen=self._paid(stage, phase, pay_time, payment),
+            is_paid_reduced=is_reduced,
             payment_method="cod" if is_cod else "alipay" if reader.has("alipay_no") else "",
             is_cod=is_cod,
             refund_state=_worst_refund(refunds, stage),
@@ -261,7 +265,8 @@ class _Trade:
     ) -> int | None:
         """What was paid. `payment` of an unpaid trade is what it would cost, not money received.
 
-        A refund changes `payment` (channels.md 3.5): then this is what is left of it.
+        A refund changes `payment` (channels.md 3.5): then this is what is left of it, and the
+        order is marked `is_paid_reduced`, so that what was told before the refund stays.
         """
         if phase in {PresalePhase.DEPOSIT_PAID, PresalePhase.FORFEITED}:
             return self.reader.yuan("step_paid_fee")
@@ -282,6 +287,7 @@ class _Trade:
         """Deposit, balance and the payments; a presale's steps by their number.
 
         `pay_status` of a step has no documented values: which step is paid is told by the phase.
+        `payment` is None once a refund changed it: what was paid is not told any more.
         """
         steps = {
             step.required_integer("step_no"): step

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from xml.etree.ElementTree import Element, ParseError, SubElement, tostring
 
@@ -193,6 +194,22 @@ FAULTS: Mapping[str, Fault] = {
     "31": Fault(Retry.NEVER, gettext_noop("请求时间与奇门相差太大：请校准时钟"), resync_clock=True),
 }
 _WMS_REFUSAL = Fault(Retry.NEVER, gettext_noop("仓库拒绝了请求"))
+# How warehouses say that they have no such order: Qimen has no code of its own for it.
+_NO_ORDER_CODES = frozenset({"ORDER_NOT_EXIST", "ORDER_NOT_EXISTS", "ORDER_NOT_FOUND"})
+_NO_ORDER_WORDS = re.compile(
+    r"(订单|单据|发货单|出库单|单号)[^，。；,;]{0,40}(不存在|没有找到|未找到)"
+    r"|order[^,.;]{0,40} (does )?not (exist|found)",
+    re.IGNORECASE,
+)
+
+
+def is_no_order(content: Mapping[str, object]) -> bool:
+    """Whether a failure says that the warehouse has no such order: that is an answer."""
+    answer = Reader(content)
+    code = answer.identifier("code", limit=60)
+    if code.upper() in _NO_ORDER_CODES:
+        return True
+    return code not in FAULTS and bool(_NO_ORDER_WORDS.search(answer.text("message", limit=300)))
 
 
 def read_answer(body: bytes) -> tuple[Mapping[str, object], Fault | None]:
@@ -238,51 +255,140 @@ STATE_RANKS: Mapping[str, int] = {state: place for place, state in enumerate(
 HOLDABLE_STATES = frozenset({"ACCEPT", "PRINT"})
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One step a warehouse took: its state, its time, and the moment of a receipt it tells."""
+
+    state: str
+    at: datetime | None
+    column: str
+    notices: tuple[Notice, ...]
+
+    @property
+    def rank(self) -> int:
+        return STATE_RANKS.get(self.state, 0)
+
+
+def _read_step(step: Reader) -> _Step:
+    state = step.required_identifier("processStatus", limit=40).upper()
+    return _Step(
+        state, step.clock("operateTime"), PROCESS_STATES.get(state, ""),
+        _note_state(step, "processStatus", state),
+    )  # fmt: skip
+
+
+def _note_state(reader: Reader, key: str, state: str) -> tuple[Notice, ...]:
+    """A notice for a state nobody listed."""
+    return (
+        () if state in PROCESS_STATES else (Notice("unmapped_status", reader.path_of(key), state),)
+    )
+
+
+def _tell(*, warehouse: str = "", **told: str) -> dict[str, str]:
+    """What a receipt keeps beside its moments."""
+    return {**told, **({"wms_warehouse": warehouse} if warehouse else {})}
+
+
 def map_process_report(content: Mapping[str, object]) -> Mapped[CanonicalReceipt]:
     """orderprocess.report: one step of one delivery order, at its own time.
 
     A state nobody listed tells no moment: the receipt keeps it in `custom` and a notice goes out.
     """
     report = Reader(content)
-    order, step = report.one("order"), report.one("process")
-    state = step.required_identifier("processStatus", limit=40).upper()
-    moment = step.clock("operateTime")
-    column = PROCESS_STATES.get(state)
-    notices = (
-        (Notice("unmapped_status", step.path_of("processStatus"), state),) if column is None else ()
-    )
+    order, step = report.one("order"), _read_step(report.one("process"))
     return Mapped(
         CanonicalReceipt(
             order_no=order.required_identifier("orderCode"),
-            received_at=moment if column == "received_at" else None,
-            picked_at=moment if column == "picked_at" else None,
-            shipped_at=moment if column == "shipped_at" else None,
-            custom={"wms_state": state},
-            source_updated_at=moment,
-            rank=STATE_RANKS.get(state, 0),
+            received_at=step.at if step.column == "received_at" else None,
+            picked_at=step.at if step.column == "picked_at" else None,
+            shipped_at=step.at if step.column == "shipped_at" else None,
+            custom=_tell(wms_state=step.state, warehouse=order.identifier("warehouseCode")),
+            source_updated_at=step.at,
+            rank=step.rank,
         ),
-        notices,
+        step.notices,
+    )
+
+
+def map_process_query(content: Mapping[str, object]) -> Mapped[CanonicalReceipt] | None:
+    """The answer of orderprocess.query: all steps of one delivery order as one receipt.
+
+    Every moment is the earliest that was told, the state that of the newest step. None when the
+    warehouse names no step: then it has not taken the order yet.
+    """
+    order = Reader(content).one("orderProcess")
+    steps = [_read_step(step) for step in read_list(order, "processes", "process")]
+    if not steps:
+        return None
+
+    def first(column: str) -> datetime | None:
+        return min((s.at for s in steps if s.column == column and s.at), default=None)
+
+    newest = max(steps, key=lambda s: (s.at.timestamp() if s.at else 0.0, s.rank))
+    return Mapped(
+        CanonicalReceipt(
+            order_no=order.required_identifier("orderCode"),
+            received_at=first("received_at"),
+            picked_at=first("picked_at"),
+            shipped_at=first("shipped_at"),
+            custom=_tell(wms_state=newest.state, warehouse=order.identifier("warehouseCode")),
+            source_updated_at=newest.at,
+            rank=newest.rank,
+        ),
+        tuple(dict.fromkeys(notice for step in steps for notice in step.notices)),
     )
 
 
 def map_confirm(content: Mapping[str, object]) -> Mapped[CanonicalReceipt]:
-    """deliveryorder.confirm: the goods have left, in one or more packages."""
+    """deliveryorder.confirm: the goods have left, in one or more packages.
+
+    The answer of deliveryorder.query has the same shape.
+    """
     request = Reader(content)
     order = request.one("deliveryOrder")
     state = order.identifier("status", limit=40).upper() or "DELIVERED"
-    notices = (
-        ()
-        if state in PROCESS_STATES
-        else (Notice("unmapped_status", order.path_of("status"), state),)
-    )
-    confirmed_at = order.clock("orderConfirmTime") or order.clock("operateTime")
+    told_at = order.clock("orderConfirmTime") or order.clock("operateTime")
     return Mapped(
         CanonicalReceipt(
             order_no=order.required_identifier("deliveryOrderCode"),
-            shipped_at=confirmed_at if state == "DELIVERED" else None,
-            custom={"wms_state": state},
-            source_updated_at=confirmed_at,
+            shipped_at=told_at if state == "DELIVERED" else None,
+            custom=_tell(wms_state=state, warehouse=order.identifier("warehouseCode")),
+            source_updated_at=told_at,
             rank=STATE_RANKS.get(state, 0),
         ),
-        notices,
+        _note_state(order, "status", state),
     )
+
+
+def map_exception(content: Mapping[str, object]) -> Mapped[CanonicalReceipt]:
+    """orderexception.report: something went wrong with a delivery order; its kind is kept.
+
+    The description is free text and stays in the raw message.
+    """
+    request = Reader(content)
+    # Implementations put the fields into the request itself or into a deliveryOrder.
+    order = request.one("deliveryOrder") if request.has("deliveryOrder") else request
+    kind = (order if order.has("messageType") else request).identifier("messageType", limit=60)
+    return Mapped(
+        CanonicalReceipt(
+            order_no=order.required_identifier("deliveryOrderCode"),
+            custom=_tell(
+                wms_exception=kind or "OTHER", warehouse=order.identifier("warehouseCode")
+            ),
+            source_updated_at=order.clock("createTime") or order.clock("operateTime"),
+        )
+    )
+
+
+def read_list(reader: Reader, name: str, item: str) -> list[Reader]:
+    """The elements of a list: XML does not tell one element from a list of one, nor none at all."""
+    value = reader.raw(name)
+    if value is None or value == "":
+        return []
+    holder = reader.one(name)
+    found = holder.raw(item)
+    if found is None or found == "":
+        return []
+    if isinstance(found, list):
+        return holder.many(item, limit=2000)
+    return [holder.one(item)]

@@ -23,6 +23,7 @@ from connectors.orders.statuses import (
     Stage,
 )
 from connectors.wire import SHANGHAI, Mapped, Notice, PayloadError, read_json
+from tests.connectors.goldens import write_record
 
 PAYLOADS = Path(__file__).parents[2] / "payloads" / "tmall"
 CASES = sorted(p.stem for p in PAYLOADS.glob("*.json") if not p.name.endswith(".expected.json"))
@@ -153,20 +154,6 @@ def trade_of(case: str) -> dict[str, Any]:
 
 def map_case(case: str) -> Mapped[CanonicalOrder]:
     return map_order(load(case), shop="河道旗舰店")
-
-
-def write_record(record: Any) -> dict[str, Any]:
-    """A record as JSON: what differs from an empty one, times with their zone, no raw."""
-    out = {}
-    for field in fields(record):
-        value = getattr(record, field.name)
-        if field.name == "raw" or value in (None, "", (), {}):
-            continue
-        if isinstance(value, tuple):
-            out[field.name] = [write_record(item) for item in value]
-        else:
-            out[field.name] = value.isoformat() if isinstance(value, datetime) else value
-    return out
 
 
 def write_out(mapped: Mapped[CanonicalOrder]) -> dict[str, Any]:
