@@ -362,7 +362,8 @@ def build_receipt(
         return BadRecord(key, faults, rows)
     fields = values["receipt"]
     fields["order_no"] = key
-    return CanonicalReceipt(**fields)
+    # A file imported again is how a wrong one is mended.
+    return CanonicalReceipt(**fields, is_correction=True)
 
 
 def build_payments(
