@@ -280,7 +280,9 @@ def _read_step(step: Reader) -> _Step:
 def _note_state(reader: Reader, key: str, state: str) -> tuple[Notice, ...]:
     """A notice for a state nobody listed."""
     return (
-        () if state in PROCESS_STATES else (Notice("unmapped_status", reader.path_of(key), state),)
+        ()
+        if not state or state in PROCESS_STATES
+        else (Notice("unmapped_status", reader.path_of(key), state),)
     )
 
 
@@ -339,14 +341,17 @@ def map_process_query(content: Mapping[str, object]) -> Mapped[CanonicalReceipt]
     )
 
 
-def map_confirm(content: Mapping[str, object]) -> Mapped[CanonicalReceipt]:
+def map_confirm(
+    content: Mapping[str, object], *, untold: str = "DELIVERED"
+) -> Mapped[CanonicalReceipt]:
     """deliveryorder.confirm: the goods have left, in one or more packages.
 
-    The answer of deliveryorder.query has the same shape.
+    The answer of deliveryorder.query has the same shape, but one that tells no state says nothing
+    of leaving: `untold` is what a missing state means.
     """
     request = Reader(content)
     order = request.one("deliveryOrder")
-    state = order.identifier("status", limit=40).upper() or "DELIVERED"
+    state = order.identifier("status", limit=40).upper() or untold
     told_at = order.clock("orderConfirmTime") or order.clock("operateTime")
     return Mapped(
         CanonicalReceipt(
