@@ -22,6 +22,11 @@ app.conf.beat_schedule = {
         "task": "patrol.tick",
         "schedule": crontab(),
         "options": {"queue": "tick", "expires": 55},
-    }
+    },
+    "queues": {
+        "task": "patrol.queues",
+        "schedule": 20.0,
+        "options": {"queue": "tick", "expires": 18},
+    },
 }
 app.conf.beat_max_loop_interval = 5

@@ -158,6 +158,9 @@ class PulledMessage:
 class Messages(Protocol):
     """A queue of messages at the vendor (TOP's TMC)."""
 
+    def permit(self) -> None:
+        """Ask the vendor to keep this shop's messages for us; may be repeated."""
+
     def consume(self, limit: int) -> Sequence[PulledMessage]:
         """Up to `limit` messages; the same ones come again until they are confirmed."""
 
@@ -317,10 +320,17 @@ class Connector:
     open: Callable[[Access], Any]
     map_order: MapOrder | None = None
     streams: Mapping[str, ListRules] = field(default_factory=dict)
+    # For a vendor whose lists are described by its form: config -> streams.
+    streams_of: Callable[[Mapping[str, Any]], Mapping[str, ListRules]] | None = None
     push: PushDoor | None = None
+    has_queue: bool = False  # keeps messages for us to fetch (`Messages`)
     limit: RateLimit = RateLimit()
     help: str = ""
     retry_pauses: tuple[float, ...] = (1.0, 3.0, 9.0)  # seconds before the tries after the first
+
+    def list_streams(self, config: Mapping[str, Any]) -> Mapping[str, ListRules]:
+        """The lists of a connection with this configuration, by name."""
+        return self.streams_of(config) if self.streams_of is not None else self.streams
 
 
 def may_retry(error: ConnectorError) -> bool:

@@ -355,3 +355,23 @@ class BackfillRun(EnvironmentModel):
     def error(self) -> Phrase | None:
         """Why it stopped, in words."""
         return Phrase(self.error_message, self.error_params) if self.error_message else None
+
+
+class Asked(EnvironmentModel):
+    """When a system was last asked about an order, and when to ask again."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="asked")
+    order_no = models.CharField(max_length=64)
+    asked_at = models.DateTimeField()
+    next_at = models.DateTimeField()
+
+    class Meta(EnvironmentModel.Meta):
+        verbose_name = _("问询记录")
+        verbose_name_plural = _("问询记录")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["connection", "order_no"], name="asked_once")
+        ]
+        indexes: ClassVar = [models.Index(fields=["connection", "next_at"], name="asked_next")]
+
+    def __str__(self) -> str:
+        return f"{self.connection} {self.order_no}"

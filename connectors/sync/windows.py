@@ -8,7 +8,7 @@ is the incident. Reasons: channels.md 0.7, 0.9 and 3.2.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -138,3 +138,14 @@ def _floor(moment: datetime) -> datetime:
 def _ceil(moment: datetime) -> datetime:
     floor = _floor(moment)
     return floor if floor == moment else floor + timedelta(seconds=1)
+
+
+def slice_range(start: datetime, end: datetime, rules: ListRules) -> Iterator[Window]:
+    """A past range in legal windows, oldest first, neighbours sharing a second."""
+    at, stop = _floor(start), _floor(end)
+    while at < stop:
+        until = min(at + rules.max_window, stop)
+        yield Window(at, until)
+        if until == stop:
+            return
+        at = until - SEAM

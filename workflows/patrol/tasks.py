@@ -12,11 +12,15 @@ from django.utils import timezone
 
 from config.tenancy.scope import for_environment
 from config.tenancy.statistics import refresh_statistics
+from connectors.sync.services import INBOXING, Job, forget_old
 from connectors.tabular.services import list_stalled_runs
 from connectors.tabular.uploads import work_off
 from workflows.interventions.services import deliver_due
-from workflows.patrol import services
+from workflows.patrol import services, sources
 from workflows.patrol.queue import enqueue
+
+# Old logs go at four in the morning, Beijing time.
+FORGET_AT = (20, 0)
 
 
 @shared_task(name="patrol.heartbeat", bind=True, acks_late=False)
@@ -38,6 +42,7 @@ def tick() -> None:
     """Ring in every active environment; each is patrolled by whichever worker is free."""
     for environment in services.list_environments():
         enqueue("patrol.environment", environment.pk, queue="tick", expires=55)
+        enqueue("patrol.sources", environment.pk, queue="sync", expires=55)
     refresh_statistics()
 
 
@@ -60,6 +65,58 @@ def score_due(environment_id: int) -> None:
 def deliver(environment_id: int) -> None:
     """Send the words that are due."""
     deliver_due(services.get_environment(environment_id), clock=timezone.now)
+
+
+# --- sources --------------------------------------------------------------------------------------
+
+
+@shared_task(name="patrol.sources")
+def ring_sources(environment_id: int) -> None:
+    """Hand out what is due: lists to read, systems to ask, messages that wait."""
+    environment, now = services.get_environment(environment_id), timezone.now()
+    sources.ring_sources(environment, now=now)
+    if (now.hour, now.minute) == FORGET_AT:
+        with for_environment(environment):
+            forget_old(now=now)
+
+
+@shared_task(name="patrol.sync_job", soft_time_limit=270, time_limit=300)
+def sync_job(environment_id: int, connection_id: int, kind: str, stream: str) -> None:
+    """Do one job of one connection."""
+    environment = services.get_environment(environment_id)
+    sources.work_job(environment, Job(kind, connection_id, stream))
+
+
+@shared_task(name="patrol.work_messages")
+def work_messages(environment_id: int, connection_id: int) -> None:
+    """Work off what was just pushed."""
+    environment = services.get_environment(environment_id)
+    sources.work_job(environment, Job(INBOXING, connection_id))
+
+
+@shared_task(name="patrol.queues")
+def ring_queues() -> None:
+    """Every 20 seconds: fetch the messages that wait at vendors."""
+    for environment in services.list_environments():
+        enqueue("patrol.consume", environment.pk, queue="sync", expires=18)
+
+
+@shared_task(name="patrol.consume")
+def consume(environment_id: int) -> None:
+    """Fetch and work off the messages that wait at the vendors of one environment."""
+    sources.work_queues(services.get_environment(environment_id))
+
+
+@shared_task(name="patrol.pull_now", soft_time_limit=270, time_limit=300)
+def pull_now(environment_id: int, connection_id: int) -> None:
+    """Read one connection at once: a person asked."""
+    sources.pull_now(services.get_environment(environment_id), connection_id)
+
+
+@shared_task(name="patrol.backfill", soft_time_limit=270, time_limit=300)
+def backfill(environment_id: int, run_id: int) -> None:
+    """Estimate a back-fill, or read on in it."""
+    sources.work_backfill_run(services.get_environment(environment_id), run_id)
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -1,0 +1,10 @@
+"""The sales platforms we can talk to, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from connectors.adapters import Connector
+from connectors.channels.tmall.connector import CONNECTOR as TMALL
+
+CHANNELS: Mapping[str, Connector] = {connector.code: connector for connector in (TMALL,)}

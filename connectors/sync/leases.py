@@ -1,0 +1,43 @@
+"""Who works at one list or inbox of a connection right now: one at a time, and it runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from uuid import uuid4
+
+from django.db.models import Q
+
+from config.tenancy.models import Environment
+from config.tenancy.scope import for_environment
+from connectors.sync.models import Cursor
+from connectors.sync.transport import Clock
+
+LEASE = timedelta(seconds=150)
+
+
+@contextmanager
+def hold_stream(
+    environment: Environment, connection_id: int, stream: str, *, clock: Clock
+) -> Iterator[bool]:
+    """Work at a stream alone for the length of the block; yields False when it is taken.
+
+    Enter it outside any scope. The lease runs out by itself when its holder dies.
+    """
+    holder, now = uuid4().hex, clock()
+    with for_environment(environment):
+        cursor, _ = Cursor.objects.get_or_create(connection_id=connection_id, stream=stream)
+        is_ours = bool(
+            Cursor.objects.filter(pk=cursor.pk)
+            .filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now))
+            .update(holder=holder, lease_until=now + LEASE)
+        )
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            with for_environment(environment):
+                Cursor.objects.filter(pk=cursor.pk, holder=holder).update(
+                    holder="", lease_until=None
+                )

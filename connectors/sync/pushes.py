@@ -1,0 +1,328 @@
+"""Pushed messages: verified on their raw bytes, stored, answered; worked off afterwards.
+
+What is stored is worked off whatever happens: the queue makes it fast, the tick finds the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import F, Q
+from django.utils import timezone
+
+from config.errors import AppError, gettext_noop
+from config.secrets import encrypt
+from config.tenancy.models import Environment
+from config.tenancy.scope import for_environment
+from connectors.adapters import Connector, PushAnswer, PushItem, PushRequest
+from connectors.http import ConnectorError
+from connectors.orders.models import Order
+from connectors.shops.connections import reveal_secrets
+from connectors.shops.models import Connection
+from connectors.sync.leases import hold_stream
+from connectors.sync.limits import Limiter
+from connectors.sync.models import MESSAGE_PURPOSE, InboundMessage
+from connectors.sync.reading import read_orders
+from connectors.sync.registry import get_connector
+from connectors.sync.taking import (
+    Reading,
+    Taken,
+    list_stages,
+    put_aside,
+    record_notices,
+    take_mapped,
+)
+from connectors.sync.transport import Clock, Sleep
+from connectors.wire import Notice, PayloadError, SignatureRefused
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 2 * 1024 * 1024
+BATCH = 200
+MAX_ATTEMPTS = 8
+INBOX = "inbox"  # the lease under which messages of a connection are worked off
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What became of a push: the answer for the vendor, and how many messages are new."""
+
+    answer: PushAnswer
+    stored: int
+    connection_id: int
+
+
+class PushRefused(AppError):
+    """A push that is not taken. `status` is the HTTP status, `answer` the vendor's own form."""
+
+    code = "push_refused"
+
+    def __init__(self, message: str, *, status: int, answer: PushAnswer | None, **params: Any):
+        super().__init__(message, **params)
+        self.status, self.answer = status, answer
+
+
+def accept_push(
+    environment: Environment, public_id: str, request: PushRequest, *, now: datetime
+) -> Accepted:
+    """Verify, store and answer one push. Call it outside any scope.
+
+    Raises PushRefused: 404 for a connection that is not there (or takes no pushes), 401 for a
+    signature that does not hold, 400 for a body that cannot be read, 413 for one too large. Then
+    nothing was stored.
+    """
+    with for_environment(environment, write=False):
+        connection = (
+            Connection.objects.select_related("source", "shop")
+            .filter(public_id=public_id, is_active=True)
+            .first()
+        )
+        secrets = reveal_secrets(connection) if connection else {}
+    connector = get_connector(connection.vendor) if connection else None
+    if connection is None or connector is None or connector.push is None:
+        raise PushRefused(gettext_noop("没有这个推送地址"), status=404, answer=None)
+    door = connector.push
+    if len(request.body) > MAX_BODY_BYTES:
+        raise PushRefused(
+            gettext_noop("报文超过 2 MB"), status=413, answer=door.answer("unreadable")
+        )
+    try:
+        verified = door.verify(request, config=connection.config, secrets=secrets, now=now)
+    except SignatureRefused as error:
+        log.warning("push to connection %d refused: %s", connection.pk, error.code)
+        raise PushRefused(
+            error.message, status=401, answer=door.answer("refused"), **error.params
+        ) from error
+    try:
+        refuse_repeated_keys(request.body)
+        items = door.read(request, verified, secrets=secrets)
+    except PayloadError as error:
+        raise PushRefused(
+            error.message, status=400, answer=door.answer("unreadable"), **error.params
+        ) from error
+    with for_environment(environment):
+        stored = store_messages(connection, items, signed_at=verified.signed_at, now=now)
+        Connection.objects.filter(pk=connection.pk).update(last_push_at=now)
+    telling = [item for item in items if item.kind != "probe"]
+    outcome = "stored" if stored or not telling else "repeated"
+    return Accepted(door.answer(outcome), stored, connection.pk)
+
+
+def refuse_repeated_keys(body: bytes) -> None:
+    """Two values under one name: which one was signed for? Refused, where the body is JSON."""
+    if body.lstrip()[:1] not in {b"{", b"["}:
+        return
+
+    def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise PayloadError(
+                gettext_noop("报文里的字段 %(field)s 出现了两次"),
+                code="payload_repeated",
+                field=twice[:60],
+            )
+        return dict(pairs)
+
+    try:
+        json.loads(body, object_pairs_hook=check)
+    except (ValueError, RecursionError):
+        return  # not JSON after all: the vendor's reader says so, in its own words
+
+
+def store_messages(
+    connection: Connection,
+    items: Sequence[PushItem],
+    *,
+    signed_at: datetime | None,
+    now: datetime,
+) -> int:
+    """Store the messages that are not here yet, in the scope in force; returns how many.
+
+    A probe asks for an answer only. The replay key is unique for good.
+    """
+    telling = {item.replay_key[:200]: item for item in items if item.kind != "probe"}
+    known = set(
+        InboundMessage.objects.filter(
+            connection=connection, replay_key__in=list(telling)
+        ).values_list("replay_key", flat=True)
+    )
+    fresh = [(key, item) for key, item in telling.items() if key not in known]
+    InboundMessage.objects.bulk_create(
+        [
+            InboundMessage(
+                connection=connection,
+                replay_key=key,
+                kind=item.kind,
+                topic=item.topic[:100],
+                order_no=item.order_no[:64],
+                payload_sealed=_seal(item.payload),
+                signed_at=signed_at,
+                received_at=now,
+            )
+            for key, item in fresh
+        ],
+        ignore_conflicts=True,  # the same push in two requests at once
+    )
+    return len(fresh)
+
+
+def _seal(payload: Mapping[str, Any]) -> str:
+    text = json.dumps(dict(payload), ensure_ascii=False, cls=DjangoJSONEncoder)
+    clean = text.encode("utf-8", "replace").decode().replace("\\u0000", "")
+    return encrypt(clean, purpose=MESSAGE_PURPOSE)
+
+
+# -- working them off ------------------------------------------------------------------------------
+
+
+def work_messages(
+    environment: Environment,
+    connection_id: int,
+    *,
+    clock: Clock = timezone.now,
+    sleep: Sleep = time.sleep,
+    limiter: Limiter | None = None,
+    limit: int = BATCH,
+) -> tuple[Taken, int]:
+    """Work off waiting messages of one connection, oldest first. Call it outside any scope.
+
+    Returns what was taken in and how many messages were settled; zero when somebody else is at it.
+    A message is settled in the transaction that stores what it told.
+    """
+    with hold_stream(environment, connection_id, INBOX, clock=clock) as is_ours:
+        if not is_ours:
+            return Taken(), 0
+        with for_environment(environment, write=False):
+            connection = Connection.objects.select_related("source", "shop").get(pk=connection_id)
+            waiting = list(
+                InboundMessage.objects.filter(
+                    connection_id=connection_id, state=InboundMessage.State.WAITING
+                )
+                .filter(Q(due_at__isnull=True) | Q(due_at__lte=clock()))
+                .order_by("pk")[:limit]
+            )
+        if not waiting:
+            return Taken(), 0
+        connector = get_connector(connection.vendor)
+        hints = [m for m in waiting if m.kind == "hint" and m.order_no]
+        records = [m for m in waiting if m.kind == "record"]
+        others = [m for m in waiting if m not in hints and m not in records]
+        taken = _take_records(environment, connection, connector, records, clock())
+        settled = len(records)
+        if others:
+            _settle_others(environment, connection, others, clock())
+            settled += len(others)
+        if hints:
+            more, done = _follow_hints(
+                environment, connection, hints, clock=clock, sleep=sleep, limiter=limiter
+            )
+            taken, settled = taken + more, settled + done
+        return taken, settled
+
+
+def _take_records(
+    environment: Environment,
+    connection: Connection,
+    connector: Connector,
+    messages: Sequence[InboundMessage],
+    now: datetime,
+) -> Taken:
+    """Messages that carry their record whole."""
+    if not messages or connector.push is None:
+        return Taken()
+    shop = connection.shop.name if connection.shop else str(connection.source)
+    with for_environment(environment):
+        stages = list_stages(connector, now)
+        mapped, rejected = [], 0
+        for message in messages:
+            payload = message.reveal_payload()
+            item = PushItem(
+                message.kind, message.replay_key, message.topic, message.order_no, payload
+            )
+            reading = Reading(payload, message.order_no)
+            try:
+                mapped.append((reading, connector.push.map(item, shop=shop, stages=stages).mapped))
+            except PayloadError as error:
+                put_aside(connection, reading, error, now=now)
+                rejected += 1
+        taken = take_mapped(mapped, connection=connection, now=now)
+        _settle(messages, now)
+        return taken + Taken(quarantined=rejected)
+
+
+def _settle_others(
+    environment: Environment,
+    connection: Connection,
+    messages: Sequence[InboundMessage],
+    now: datetime,
+) -> None:
+    """Kinds nobody works at: kept, counted as notices, settled."""
+    with for_environment(environment):
+        record_notices(
+            connection,
+            [
+                ((Notice("unmapped_topic", "topic", m.topic or m.kind),), m.order_no)
+                for m in messages
+            ],
+            now=now,
+        )
+        InboundMessage.objects.filter(pk__in=[m.pk for m in messages]).update(
+            state=InboundMessage.State.IGNORED, processed_at=now
+        )
+
+
+def _follow_hints(
+    environment: Environment,
+    connection: Connection,
+    messages: Sequence[InboundMessage],
+    *,
+    clock: Clock,
+    sleep: Sleep,
+    limiter: Limiter | None,
+) -> tuple[Taken, int]:
+    """Messages that only name an order: it is read anew, once however often it was named."""
+    numbers = list(dict.fromkeys(m.order_no for m in messages))
+    with for_environment(environment, write=False):
+        in_review = set(
+            Order.objects.filter(order_no__in=numbers, shop=connection.shop)
+            .exclude(risk_state="")
+            .values_list("order_no", flat=True)
+        )
+    try:
+        taken, stopped = read_orders(
+            environment,
+            connection.pk,
+            numbers,
+            clock=clock,
+            sleep=sleep,
+            limiter=limiter,
+            in_review=in_review,
+        )
+    except ConnectorError as error:
+        taken, stopped = Taken(), error
+    with for_environment(environment):
+        if stopped is None:
+            _settle(messages, clock())
+            return taken, len(messages)
+        for message in messages:
+            message.attempts += 1
+            message.error_code = stopped.code
+            message.due_at = clock() + timedelta(seconds=min(15 * 2**message.attempts, 900))
+            if message.attempts >= MAX_ATTEMPTS:
+                message.state = InboundMessage.State.FAILED
+            message.save(update_fields=["attempts", "error_code", "due_at", "state"])
+    return taken, 0
+
+
+def _settle(messages: Sequence[InboundMessage], now: datetime) -> None:
+    InboundMessage.objects.filter(pk__in=[m.pk for m in messages]).update(
+        state=InboundMessage.State.DONE, processed_at=now, attempts=F("attempts") + 1, error_code=""
+    )

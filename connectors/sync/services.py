@@ -1,0 +1,150 @@
+"""What is due: which lists to read, which systems to ask, which messages wait. Looks at rows only.
+
+The river's tick calls `list_jobs()` for every environment and hands each job to a worker; the same
+jobs are found again a minute later when a worker was lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+from django.utils import timezone
+
+from config.tenancy.models import Environment
+from config.tenancy.scope import for_environment
+from connectors.orders.models import Order
+from connectors.shops.models import Connection, SourceKind
+from connectors.sync.models import CallLog, Cursor, InboundMessage, SyncRun
+from connectors.sync.pushes import INBOX
+from connectors.sync.reading import CREATED_STREAM, MAIN_STREAM, find_slot, read_orders
+from connectors.sync.registry import get_connector
+from connectors.sync.sweeps import SWEEP, forget_asked
+from connectors.sync.taking import Taken
+from connectors.sync.transport import Clock
+
+PULL, SWEEPING, INBOXING, REREADING = "pull", "sweep", "inbox", "reread"
+SWEEP_EVERY = timedelta(minutes=2)
+REREAD_STREAM = "reread"
+REREAD_PER_RUN = 500
+KEEP_CALLS = timedelta(days=14)
+KEEP_RUNS = timedelta(days=14)
+KEEP_PAYLOADS = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work for a worker."""
+
+    kind: str
+    connection_id: int
+    stream: str = ""
+
+
+def list_jobs(*, now: datetime) -> list[Job]:
+    """What is due in the environment in force (a fixed number of queries)."""
+    connections = list(
+        Connection.objects.filter(is_active=True)
+        .filter(Q(paused_until__isnull=True) | Q(paused_until__lte=now))
+        .select_related("source")
+    )
+    cursors = {
+        (c.connection_id, c.stream): c
+        for c in Cursor.objects.filter(connection__in=[c.pk for c in connections])
+    }
+    waiting = set(
+        InboundMessage.objects.filter(state=InboundMessage.State.WAITING)
+        .filter(Q(due_at__isnull=True) | Q(due_at__lte=now))
+        .values_list("connection_id", flat=True)
+        .distinct()
+    )
+    jobs: list[Job] = []
+    for connection in connections:
+        if connection.pk in waiting and not _is_taken(cursors.get((connection.pk, INBOX)), now):
+            jobs.append(Job(INBOXING, connection.pk))
+        jobs.extend(_list_pulls(connection, cursors, now))
+        jobs.extend(_list_sweeps(connection, cursors, now))
+    return jobs
+
+
+def _list_pulls(
+    connection: Connection, cursors: dict[tuple[int, str], Cursor], now: datetime
+) -> list[Job]:
+    streams = get_connector(connection.vendor).list_streams(connection.config)
+    jobs = []
+    for stream in (MAIN_STREAM, CREATED_STREAM):
+        if stream not in streams:
+            continue
+        cursor = cursors.get((connection.pk, stream)) or Cursor(stream=stream)
+        if not _is_taken(cursor, now) and find_slot(cursor, connection, now=now) is not None:
+            jobs.append(Job(PULL, connection.pk, stream))
+    if MAIN_STREAM in streams and connection.source.kind == SourceKind.CHANNEL:
+        last = cursors.get((connection.pk, REREAD_STREAM))
+        if last is None or last.slot is None or now - last.slot >= timedelta(days=1):
+            jobs.append(Job(REREADING, connection.pk))
+    return jobs
+
+
+def _list_sweeps(
+    connection: Connection, cursors: dict[tuple[int, str], Cursor], now: datetime
+) -> list[Job]:
+    if connection.source.kind not in {SourceKind.GATEWAY, SourceKind.WMS}:
+        return []
+    cursor = cursors.get((connection.pk, SWEEP))
+    every = min(SWEEP_EVERY, timedelta(minutes=connection.every_minutes))
+    is_due = cursor is None or cursor.slot is None or now - cursor.slot >= every
+    return [Job(SWEEPING, connection.pk)] if is_due and not _is_taken(cursor, now) else []
+
+
+def _is_taken(cursor: Cursor | None, now: datetime) -> bool:
+    return cursor is not None and cursor.lease_until is not None and cursor.lease_until > now
+
+
+def list_queues(*, now: datetime) -> list[int]:
+    """The connections whose vendor keeps messages for us to fetch, in the scope in force."""
+    rows = Connection.objects.filter(is_active=True).filter(
+        Q(paused_until__isnull=True) | Q(paused_until__lte=now)
+    )
+    return [c.pk for c in rows if get_connector(c.vendor).has_queue]
+
+
+def reread_open_orders(
+    environment: Environment, connection_id: int, *, clock: Clock = timezone.now
+) -> Taken:
+    """Read open orders that the list no longer reaches, one by one; outside any scope.
+
+    A presale of four months ago that changes today is on no list any more (channels.md 5.2).
+    """
+    now = clock()
+    with for_environment(environment):
+        connection = Connection.objects.select_related("shop").get(pk=connection_id)
+        Cursor.objects.update_or_create(
+            connection_id=connection_id, stream=REREAD_STREAM, defaults={"slot": now}
+        )
+        rules = get_connector(connection.vendor).list_streams(connection.config)[MAIN_STREAM]
+        numbers = list(
+            Order.objects.waiting()
+            .filter(shop=connection.shop, placed_at__lt=now - rules.reach)
+            .order_by("received_at")
+            .values_list("order_no", flat=True)[:REREAD_PER_RUN]
+        )
+    total = Taken()
+    for start in range(0, len(numbers), 100):
+        taken, error = read_orders(
+            environment, connection_id, numbers[start : start + 100], clock=clock
+        )
+        total += taken
+        if error is not None:
+            break
+    return total
+
+
+def forget_old(*, now: datetime) -> None:
+    """Drop logs that are old, and the bodies of old messages; the replay keys stay for good."""
+    CallLog.objects.filter(at__lt=now - KEEP_CALLS).delete()
+    SyncRun.objects.filter(started_at__lt=now - KEEP_RUNS).delete()
+    InboundMessage.objects.filter(received_at__lt=now - KEEP_PAYLOADS).exclude(
+        payload_sealed=""
+    ).update(payload_sealed="")
+    forget_asked(now=now)

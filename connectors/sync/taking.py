@@ -1,0 +1,231 @@
+"""Payloads in, canonical orders out: mapped, received in batches, the unreadable put aside.
+
+One bad payload never stops its neighbours, and never is lost: it goes to quarantine whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+from django.db.models import F
+
+from config.errors import AppError, BadInput, Phrase, gettext_noop
+from config.secrets import encrypt
+from connectors.adapters import Connector
+from connectors.orders.canonical import CanonicalRecord
+from connectors.orders.services import MAX_BATCH, Received, receive
+from connectors.shops.models import Connection, Shop
+from connectors.sync.models import QUARANTINE_PURPOSE, MappingNotice, Quarantine
+from connectors.wire import Mapped, Notice
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A payload to be mapped, with what else is known of it (hints of the connector's map)."""
+
+    payload: Mapping[str, Any]
+    order_no: str = ""
+    hints: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of a batch of payloads."""
+
+    received: Received = Received()
+    quarantined: int = 0
+
+    def __add__(self, other: Taken) -> Taken:
+        return Taken(self.received + other.received, self.quarantined + other.quarantined)
+
+
+def take_readings(
+    readings: Sequence[Reading],
+    *,
+    connection: Connection,
+    connector: Connector,
+    now: datetime,
+    is_history: bool = False,
+) -> Taken:
+    """Map payloads and take them in, in the scope and transaction in force."""
+    mapped: list[tuple[Reading, Mapped[CanonicalRecord]]] = []
+    rejected = 0
+    stages = list_stages(connector, now)
+    shop = connection.shop.name if connection.shop else str(connection.source)
+    for reading in readings:
+        try:
+            mapped.append((reading, _map(connector, reading, shop=shop, stages=stages)))
+        except BadInput as error:
+            put_aside(connection, reading, error, now=now)
+            rejected += 1
+        except Exception as error:  # noqa: BLE001 - one order of a batch: a gap of ours, kept whole
+            log.exception("mapping failed for connection %d", connection.pk)
+            put_aside(connection, reading, _unexpected(error), now=now)
+            rejected += 1
+    taken = take_mapped(mapped, connection=connection, now=now, is_history=is_history)
+    return taken + Taken(quarantined=rejected)
+
+
+def take_mapped(
+    mapped: Sequence[tuple[Reading, Mapped[CanonicalRecord]]],
+    *,
+    connection: Connection,
+    now: datetime,
+    is_history: bool = False,
+) -> Taken:
+    """Receive mapped records; one that the database refuses is put aside, the others pass."""
+    record_notices(connection, ((m.notices, r.order_no) for r, m in mapped), now=now)
+    shops = {(s.channel, s.name): s for s in Shop.objects.all()}
+    total = Taken()
+    for start in range(0, len(mapped), MAX_BATCH):
+        batch = mapped[start : start + MAX_BATCH]
+        try:
+            with transaction.atomic():
+                total += Taken(
+                    receive(
+                        [m.record for _, m in batch],
+                        source=connection.source,
+                        now=now,
+                        is_history=is_history,
+                        shops=shops,
+                    )
+                )
+        except (DatabaseError, ValueError) as error:
+            if _is_about_all(error):
+                raise
+            log.warning("a batch was refused, taking its orders one by one: %s", type(error))
+            total += _take_singly(batch, connection, now, is_history, shops)
+    _remove_mended(connection, [r.order_no for r, _ in mapped if r.order_no], now=now)
+    return total
+
+
+def _take_singly(
+    batch: Sequence[tuple[Reading, Mapped[CanonicalRecord]]],
+    connection: Connection,
+    now: datetime,
+    is_history: bool,
+    shops: dict[tuple[str, str], Shop],
+) -> Taken:
+    total = Taken()
+    for reading, mapped in batch:
+        try:
+            with transaction.atomic():
+                total += Taken(
+                    receive(
+                        [mapped.record],
+                        source=connection.source,
+                        now=now,
+                        is_history=is_history,
+                        shops=shops,
+                    )
+                )
+        except (DatabaseError, ValueError) as error:
+            if _is_about_all(error):
+                raise
+            log.warning("an order was refused by the database: %s", type(error).__name__)
+            put_aside(connection, reading, _unexpected(error), now=now)
+            total += Taken(quarantined=1)
+    return total
+
+
+def _is_about_all(error: Exception) -> bool:
+    """Whether a failure is of the connection or a lock, not of one row: the run tries again."""
+    return isinstance(error, OperationalError | InterfaceError)
+
+
+def _map(
+    connector: Connector, reading: Reading, *, shop: str, stages: Mapping[str, str] | None
+) -> Mapped[CanonicalRecord]:
+    if connector.map_order is None:
+        raise BadInput(gettext_noop("这个来源不提供订单"), code="no_orders")
+    return connector.map_order(reading.payload, shop=shop, stages=stages, **reading.hints)
+
+
+def list_stages(connector: Connector, now: datetime) -> Mapping[str, str] | None:
+    """The status table in force for a channel; None: the shipped one."""
+    return None
+
+
+# -- what could not be read ------------------------------------------------------------------------
+
+
+def put_aside(connection: Connection, reading: Reading, error: AppError, *, now: datetime) -> None:
+    """Keep a payload that could not be read, once, with its reason; it opens again when it returns.
+
+    What a person has ignored stays ignored.
+    """
+    text = json.dumps(dict(reading.payload), ensure_ascii=False, cls=DjangoJSONEncoder)
+    clean = text.encode("utf-8", "replace").decode().replace("\0", "")
+    digest = hashlib.sha256(clean.encode()).hexdigest()
+    row, is_new = Quarantine.objects.get_or_create(
+        connection=connection,
+        digest=digest,
+        defaults={
+            "order_no": reading.order_no[:64],
+            "payload_sealed": encrypt(clean, purpose=QUARANTINE_PURPOSE),
+            "code": error.code[:60],
+            "message": error.message,
+            "params": {k: str(v)[:200] for k, v in error.params.items()},
+            "first_at": now,
+            "last_at": now,
+        },
+    )
+    if not is_new:
+        state = row.state if row.state == Quarantine.State.IGNORED else Quarantine.State.OPEN
+        Quarantine.objects.filter(pk=row.pk).update(
+            times=F("times") + 1, last_at=now, state=state, code=error.code[:60],
+            message=error.message, params={k: str(v)[:200] for k, v in error.params.items()},
+        )  # fmt: skip
+
+
+def _remove_mended(connection: Connection, order_nos: Sequence[str], *, now: datetime) -> None:
+    """A later payload of the order was readable: what was put aside before it is settled."""
+    if order_nos:
+        Quarantine.objects.filter(
+            connection=connection, state=Quarantine.State.OPEN, order_no__in=order_nos
+        ).update(state=Quarantine.State.MENDED, settled_at=now)
+
+
+def _unexpected(error: Exception) -> AppError:
+    return AppError(
+        gettext_noop("报文触发了系统内部错误（%(kind)s），已原样保存，请联系技术支持后重试"),
+        code="mapping_failed",
+        kind=type(error).__name__,
+    )
+
+
+def record_notices(
+    connection: Connection, found: Iterable[tuple[Sequence[Notice], str]], *, now: datetime
+) -> None:
+    """Count values no mapping knows, one row per value."""
+    counted: dict[tuple[str, str, str], tuple[int, str]] = {}
+    for notices, order_no in found:
+        for notice in notices:
+            key = (notice.code, notice.field[:200], notice.value[:200])
+            times, first = counted.get(key, (0, order_no))
+            counted[key] = (times + 1, first)
+    for (code, name, value), (times, order_no) in counted.items():
+        row, is_new = MappingNotice.objects.get_or_create(
+            connection=connection,
+            code=code,
+            field=name,
+            value=value,
+            defaults={"times": times, "order_no": order_no[:64], "first_at": now, "last_at": now},
+        )
+        if not is_new:
+            MappingNotice.objects.filter(pk=row.pk).update(times=F("times") + times, last_at=now)
+
+
+def describe(error: AppError) -> Phrase:
+    """An error as words that can be stored and said in any language later."""
+    return Phrase(error.message, {k: str(v)[:200] for k, v in error.params.items()})

@@ -1,0 +1,463 @@
+"""One connection's calls: through the door, within the rate limit, written down, tried again.
+
+A `Session` lives outside any scope: a call may take fifteen seconds, a transaction may not. What
+it did is written with the rows it brought (`write_log`), effects on the outside world at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from django.utils import timezone
+
+from config.errors import AppError, Phrase, gettext_noop
+from config.secrets import encrypt
+from config.tenancy.models import Environment, User
+from config.tenancy.scope import for_environment
+from connectors import http
+from connectors.adapters import (
+    Access,
+    Connector,
+    ListRules,
+    Outgoing,
+    RateLimit,
+    TokenKeeper,
+    VendorRefusal,
+)
+from connectors.adapters.base import may_retry
+from connectors.http import ConnectorError, Request, Response, Retry
+from connectors.shops.addresses import list_allowed_addresses
+from connectors.shops.connections import (
+    claim_tokens,
+    record_success,
+    record_trouble,
+    release_tokens,
+    reveal_secrets,
+    store_tokens,
+)
+from connectors.shops.models import Connection
+from connectors.sync.limits import Limiter, get_limiter, name_budget
+from connectors.sync.masking import mask_body
+from connectors.sync.models import CALL_PURPOSE, CallLog, CallOrder
+from connectors.sync.registry import get_connector
+from connectors.wire import PayloadError
+
+log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
+Item = TypeVar("Item")
+Clock = Callable[[], datetime]
+Sleep = Callable[[float], None]
+
+RENEW_BEFORE = timedelta(minutes=30)  # within the last hour, in which Douyin gives new tokens
+MAX_PAUSE = 30.0  # seconds; a longer wait belongs to the schedule, not to a worker
+TOKEN_PATIENCE = 20.0  # seconds to wait for somebody else's refresh
+MAX_KEPT = 20_000  # characters of a body in the log
+PARALLEL = 4  # calls side by side where order does not matter
+
+
+@dataclass
+class _Entry:
+    """One call on its way into the log."""
+
+    call: Outgoing
+    at: datetime
+    attempt: int
+    duration_ms: int = 0
+    status: int | None = None
+    outcome: str = CallLog.Outcome.FAILED
+    vendor_code: str = ""
+    answer: str = ""
+
+
+@dataclass
+class Session:
+    """A client at work for one connection. Make it with `open_session()`."""
+
+    environment: Environment
+    connection: Connection
+    connector: Connector
+    allowed: frozenset[tuple[str, int]]
+    clock: Clock = timezone.now
+    sleep: Sleep = time.sleep
+    limiter: Limiter | None = None
+    actor: User | None = None
+    calls: int = 0
+    _secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    _entries: list[_Entry] = field(default_factory=list)
+    _current: threading.local = field(default_factory=threading.local)
+    _client: Any = None
+
+    # -- the client ----------------------------------------------------------------------------
+
+    @property
+    def client(self) -> Any:
+        """The vendor's client with the secrets as they are now."""
+        if self._client is None:
+            self._client = self.connector.open(
+                Access(
+                    shop=self.connection.shop.name if self.connection.shop else "",
+                    base_url=self.connection.base_url,
+                    config=self.connection.config,
+                    secrets=self._secrets,
+                    send=self.send,
+                    clock=self.clock,
+                    access_expires_at=self.connection.access_expires_at,
+                )
+            )
+        return self._client
+
+    def list_rules(self, stream: str) -> ListRules:
+        """How this connection's list may be read."""
+        return self.connector.list_streams(self.connection.config)[stream]
+
+    def send(self, call: Outgoing) -> Response:
+        """Make one call, within the budget; raises ConnectorError."""
+        self._wait_for_budget()
+        entry = _Entry(call, self.clock(), getattr(self._current, "attempt", 1))
+        self._current.entry = entry
+        self._entries.append(entry)
+        self.calls += 1
+        started = time.monotonic()
+        try:
+            response = http.send(
+                Request(
+                    method=call.method,
+                    url=call.url,
+                    headers=call.headers,
+                    body=call.body,
+                    allowed=self.allowed,
+                )
+            )
+        except ConnectorError as error:
+            entry.outcome = (
+                CallLog.Outcome.AMBIGUOUS
+                if error.retry is Retry.AMBIGUOUS
+                else CallLog.Outcome.FAILED
+            )
+            entry.vendor_code = error.code
+            raise
+        finally:
+            entry.duration_ms = round((time.monotonic() - started) * 1000)
+            if call.is_effect:
+                self._write_effect(entry)
+        entry.status, entry.outcome = response.status, CallLog.Outcome.OK
+        if len(call.order_nos) <= 1:
+            entry.answer = response.body[: MAX_KEPT * 3].decode("utf-8", "replace")
+        return response
+
+    def _wait_for_budget(self) -> None:
+        application = str(self.connection.config.get("app_key") or self.connection.public_id)
+        limiter = self.limiter or get_limiter()
+        seconds = limiter.take(name_budget(self.connector.code, application), self._limit())
+        if seconds > MAX_PAUSE:
+            raise ConnectorError(
+                gettext_noop("调用太密，本应用的额度要再等 %(seconds)d 秒"),
+                code="over_budget",
+                retry=Retry.LATER,
+                seconds=round(seconds),
+            )
+        if seconds > 0:
+            self.sleep(seconds)
+
+    def _limit(self) -> RateLimit:
+        """The vendor's limit, or the one this application was granted."""
+        told, limit = self.connection.config.get("calls_per_second"), self.connector.limit
+        try:
+            rate = float(told or 0)
+        except (TypeError, ValueError):
+            return limit
+        return replace(limit, per_second=rate, burst=max(limit.burst, int(rate))) if rate else limit
+
+    # -- calling with patience -----------------------------------------------------------------
+
+    def call(self, do: Callable[[Any], Found], *, may_repeat: bool = True) -> Found:
+        """`do(client)`, tried again as the failure allows; every try signs anew.
+
+        An ended authorisation is renewed once, under the lock. `may_repeat`: False for an effect
+        that has no key of its own. Raises ConnectorError when it stays refused.
+        """
+        self._renew_early()
+        has_renewed = False
+        pauses = list(self.connector.retry_pauses)
+        attempt = 1
+        while True:
+            self._current.attempt = attempt
+            try:
+                return self._try(do)
+            except VendorRefusal as error:
+                self._mark_refused(error)
+                if error.fault.refresh_token and not has_renewed and self._keeps_tokens():
+                    has_renewed = True
+                    self.renew_tokens()
+                    continue
+                if not self._may_go_on(error, may_repeat) or not pauses:
+                    raise
+                pause = error.pause_seconds
+                wait = pauses.pop(0) if pause is None else float(pause)
+                if error.fault.wait_for_quota or wait > MAX_PAUSE:
+                    raise
+                self.sleep(wait)
+            except ConnectorError as error:
+                if not self._may_go_on(error, may_repeat) or not pauses:
+                    raise
+                self.sleep(pauses.pop(0))
+            attempt += 1
+
+    def _try(self, do: Callable[[Any], Found]) -> Found:
+        try:
+            return do(self.client)
+        except PayloadError as error:
+            entry = getattr(self._current, "entry", None)
+            if entry is not None:
+                entry.outcome, entry.vendor_code = CallLog.Outcome.AMBIGUOUS, error.code
+            raise ConnectorError(
+                gettext_noop("对方的回答读不懂：%(reason)s"),
+                code="bad_answer",
+                retry=Retry.AMBIGUOUS,
+                reason=Phrase(error.message, error.params),
+            ) from error
+
+    @staticmethod
+    def _may_go_on(error: ConnectorError, may_repeat: bool) -> bool:
+        return may_retry(error) if may_repeat else error.is_retriable
+
+    def map(
+        self, do: Callable[[Any, Item], Found], items: Sequence[Item]
+    ) -> list[Found | ConnectorError]:
+        """`do(client, item)` for each item, some side by side; failures stand in their places.
+
+        The first goes alone, so that an ended authorisation is renewed before the rest starts. An
+        authorisation that ends in between is renewed afterwards, and what it cost is done again.
+        """
+        if not items:
+            return []
+        first = self._one(do, items[0])
+        if len(items) == 1:
+            return [first]
+        renew = self._keeps_tokens
+        with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+            rest = list(pool.map(lambda item: self._one_here(do, item), items[1:]))
+        found: list[Found | ConnectorError] = [first, *rest]
+        for index, outcome in enumerate(found):
+            if isinstance(outcome, VendorRefusal) and outcome.fault.refresh_token and renew():
+                found[index] = self._one(do, items[index])
+        return found
+
+    def _one(self, do: Callable[[Any, Item], Found], item: Item) -> Found | ConnectorError:
+        try:
+            return self.call(lambda client: do(client, item))
+        except ConnectorError as error:
+            return error
+
+    def _one_here(self, do: Callable[[Any, Item], Found], item: Item) -> Found | ConnectorError:
+        """In another thread: no database, so no renewing of tokens."""
+        pauses = list(self.connector.retry_pauses)
+        self._current.attempt = 1
+        while True:
+            try:
+                return self._try(lambda client: do(client, item))
+            except ConnectorError as error:
+                refusal = error if isinstance(error, VendorRefusal) else None
+                if refusal is not None:
+                    self._mark_refused(refusal)
+                    if refusal.fault.refresh_token or refusal.fault.wait_for_quota:
+                        return error
+                if not may_retry(error) or not pauses:
+                    return error
+                wait = pauses.pop(0)
+                if refusal is not None and refusal.pause_seconds is not None:
+                    wait = float(refusal.pause_seconds)
+                if wait > MAX_PAUSE:
+                    return error
+                self.sleep(wait)
+                self._current.attempt += 1
+
+    def _mark_refused(self, error: VendorRefusal) -> None:
+        entry = getattr(self._current, "entry", None)
+        if entry is not None:
+            entry.outcome, entry.vendor_code = CallLog.Outcome.REFUSED, error.vendor_code[:60]
+
+    # -- tokens --------------------------------------------------------------------------------
+
+    def _keeps_tokens(self) -> bool:
+        return isinstance(self.client, TokenKeeper) and bool(self._secrets.get("refresh_token"))
+
+    def _renew_early(self) -> None:
+        expires = self.connection.access_expires_at
+        if expires is not None and expires - self.clock() < RENEW_BEFORE and self._keeps_tokens():
+            self.renew_tokens()
+
+    def renew_tokens(self) -> None:
+        """Fresh tokens, by us or by whoever is at it already. Raises ConnectorError."""
+        version, waited = self.connection.token_version, 0.0
+        while True:
+            with for_environment(self.environment):
+                holder = claim_tokens(self.connection.pk, version=version, now=self.clock())
+            if holder:
+                self._refresh(holder)
+                return
+            self._reload()
+            if self.connection.token_version != version:
+                return  # somebody else has done it
+            if waited >= TOKEN_PATIENCE:
+                raise ConnectorError(
+                    gettext_noop("另一个进程正在刷新授权，稍后再试"),
+                    code="token_busy",
+                    retry=Retry.LATER,
+                )
+            self.sleep(0.5)
+            waited += 0.5
+
+    def _refresh(self, holder: str) -> None:
+        try:
+            tokens = self._try(lambda client: client.refresh_tokens())
+        except ConnectorError as error:
+            with for_environment(self.environment):
+                release_tokens(self.connection.pk, holder=holder)
+                if isinstance(error, VendorRefusal) and not may_retry(error):
+                    record_trouble(
+                        self.connection,
+                        code="authorisation",
+                        words=Phrase(gettext_noop("授权已失效，请商家重新授权：%(reason)s"),
+                                     {"reason": error.text}),
+                        now=self.clock(),
+                    )  # fmt: skip
+            raise
+        with for_environment(self.environment):
+            store_tokens(
+                self.connection.pk,
+                holder=holder,
+                access_token=tokens.access_token,
+                refresh_token=tokens.refresh_token,
+                expires_at=tokens.expires_at,
+                refresh_expires_at=tokens.refresh_expires_at,
+                now=self.clock(),
+            )
+        self._reload()
+
+    def _reload(self) -> None:
+        with for_environment(self.environment, write=False):
+            self.connection = Connection.objects.select_related("source", "shop").get(
+                pk=self.connection.pk
+            )
+            self._secrets = reveal_secrets(self.connection)
+        self._client = None
+
+    # -- writing down --------------------------------------------------------------------------
+
+    def write_log(self) -> None:
+        """Write the calls since the last time, in the scope in force (two statements)."""
+        entries, self._entries = self._entries, []
+        kept = [entry for entry in entries if not entry.call.is_effect]
+        write_entries(self.connection, kept, self.actor)
+
+    def _write_effect(self, entry: _Entry) -> None:
+        with for_environment(self.environment):
+            write_entries(self.connection, [entry], self.actor)
+
+    def note_success(self) -> None:
+        """In the scope in force: the connection works."""
+        record_success(self.connection, now=self.clock())
+
+    def note_failure(self, error: AppError) -> None:
+        """In the scope in force: a person has to see to it, or the vendor wants us to wait."""
+        now = self.clock()
+        if isinstance(error, VendorRefusal):
+            wait = error.pause_seconds
+            if error.fault.wait_for_quota:
+                wait = wait or _seconds_to_midnight(now)
+            if wait:
+                Connection.objects.filter(pk=self.connection.pk).update(
+                    paused_until=now + timedelta(seconds=wait)
+                )
+        code = getattr(error, "vendor_code", "") or error.code
+        if self.connection.trouble_code != "authorisation":
+            record_trouble(
+                self.connection, code=str(code), words=Phrase(error.message, error.params), now=now
+            )
+
+
+def write_entries(connection: Connection, entries: Iterable[_Entry], actor: User | None) -> None:
+    """Log rows and the orders they are about."""
+    entries = list(entries)
+    if not entries:
+        return
+    rows = CallLog.objects.bulk_create(
+        CallLog(
+            connection=connection,
+            operation=entry.call.operation[:100],
+            at=entry.at,
+            duration_ms=entry.duration_ms,
+            http_status=entry.status,
+            outcome=entry.outcome,
+            vendor_code=entry.vendor_code[:60],
+            is_effect=entry.call.is_effect,
+            key=entry.call.key[:80],
+            attempt=entry.attempt,
+            request_sealed=_seal(_read_request(entry.call)),
+            answer_sealed=_seal(entry.answer[:MAX_KEPT]),
+            actor=actor,
+        )
+        for entry in entries
+    )
+    CallOrder.objects.bulk_create(
+        CallOrder(call=row, order_no=number[:64])
+        for row, entry in zip(rows, entries, strict=True)
+        for number in entry.call.order_nos
+    )
+
+
+def _read_request(call: Outgoing) -> str:
+    """What is kept of a request: its body with every credential masked; never headers or URL."""
+    if not call.body:
+        return ""
+    return mask_body(call.body[:MAX_KEPT].decode("utf-8", "replace"), only_credentials=True)
+
+
+def _seal(text: str) -> str:
+    clean = text.encode("utf-8", "replace").decode().replace("\0", "")
+    return encrypt(clean, purpose=CALL_PURPOSE)
+
+
+def _seconds_to_midnight(now: datetime) -> int:
+    local = timezone.localtime(now)
+    tomorrow = (local + timedelta(days=1)).replace(hour=0, minute=0, second=5, microsecond=0)
+    return int((tomorrow - local).total_seconds())
+
+
+def open_session(
+    environment: Environment,
+    connection_id: int,
+    *,
+    clock: Clock = timezone.now,
+    sleep: Sleep = time.sleep,
+    limiter: Limiter | None = None,
+    actor: User | None = None,
+) -> Session:
+    """A session for one connection of an environment. Call it outside any scope.
+
+    Raises Connection.DoesNotExist for one of another environment, SecretUnreadable without its key.
+    """
+    with for_environment(environment, write=False):
+        connection = Connection.objects.select_related("source", "shop").get(pk=connection_id)
+        secrets = reveal_secrets(connection)
+        allowed = list_allowed_addresses()
+    return Session(
+        environment=environment,
+        connection=connection,
+        connector=get_connector(connection.vendor),
+        allowed=allowed,
+        clock=clock,
+        sleep=sleep,
+        limiter=limiter,
+        actor=actor,
+        _secrets=secrets,
+    )

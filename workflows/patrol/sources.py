@@ -1,0 +1,145 @@
+"""The upper end of the river: what the platforms and systems have to tell, and holding there.
+
+every minute    -> what is due: lists, sweeps, waiting messages        (connectors.sync)
+every 20 s      -> messages that wait at a vendor
+a push came in  -> its messages at once
+whatever came   -> scored at once
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from config.tenancy.models import Environment
+from config.tenancy.scope import for_environment
+from connectors.shops.models import Connection
+from connectors.sync.backfill import estimate_backfill, list_running, work_backfill
+from connectors.sync.models import BackfillRun
+from connectors.sync.pushes import BATCH, work_messages
+from connectors.sync.queues import consume
+from connectors.sync.reading import MAIN_STREAM, pull
+from connectors.sync.services import (
+    INBOXING,
+    PULL,
+    REREADING,
+    SWEEPING,
+    Job,
+    list_jobs,
+    list_queues,
+    reread_open_orders,
+)
+from connectors.sync.sweeps import sweep
+from connectors.sync.taking import Taken
+from workflows.patrol.queue import enqueue
+from workflows.patrol.services import score_due
+
+log = logging.getLogger(__name__)
+
+# A job that nobody took within its slot is found again by the next tick.
+JOB_EXPIRES = 55
+
+
+def ring_sources(environment: Environment, *, now: datetime) -> int:
+    """Hand out what is due in one environment; returns how many jobs. Call it outside any scope."""
+    with for_environment(environment, write=False):
+        jobs = list_jobs(now=now)
+        backfills = list_running(now=now)
+    for job in jobs:
+        enqueue(
+            "patrol.sync_job", environment.pk, job.connection_id, job.kind, job.stream,
+            queue="sync", expires=JOB_EXPIRES,
+        )  # fmt: skip
+    for run_id in backfills:
+        enqueue("patrol.backfill", environment.pk, run_id, queue="backtest", expires=JOB_EXPIRES)
+    return len(jobs) + len(backfills)
+
+
+def work_job(
+    environment: Environment, job: Job, *, clock: Callable[[], datetime] = timezone.now
+) -> Taken:
+    """Do one job, score what came of it, and say what was taken in. Call it outside any scope."""
+    taken, goes_on = Taken(), False
+    if job.kind == PULL:
+        pulled = pull(environment, job.connection_id, stream=job.stream or MAIN_STREAM, clock=clock)
+        if pulled is not None:
+            taken, goes_on = pulled.taken, not pulled.is_caught_up and pulled.error is None
+    elif job.kind == SWEEPING:
+        taken = sweep(environment, job.connection_id, clock=clock)
+    elif job.kind == INBOXING:
+        taken, settled = work_messages(environment, job.connection_id, clock=clock)
+        goes_on = settled >= BATCH
+    elif job.kind == REREADING:
+        taken = reread_open_orders(environment, job.connection_id, clock=clock)
+    else:
+        log.error("unknown kind of job %s", job.kind)
+    if goes_on:
+        enqueue(
+            "patrol.sync_job", environment.pk, job.connection_id, job.kind, job.stream,
+            queue="sync",
+        )  # fmt: skip
+    if taken.received.order_ids:
+        score_due(environment, now=clock(), clock=clock)
+    return taken
+
+
+def work_queues(environment: Environment, *, clock: Callable[[], datetime] = timezone.now) -> int:
+    """Fetch what waits at vendors with queues, and work it off; returns how many are new."""
+    with for_environment(environment, write=False):
+        connections = list_queues(now=clock())
+    new = 0
+    for connection_id in connections:
+        fetched = consume(environment, connection_id, clock=clock)
+        if fetched:
+            work_job(environment, Job(INBOXING, connection_id), clock=clock)
+        new += fetched
+    return new
+
+
+def work_backfill_run(
+    environment: Environment, run_id: int, *, clock: Callable[[], datetime] = timezone.now
+) -> None:
+    """Estimate a new back-fill, or read on in a running one."""
+    with for_environment(environment, write=False):
+        state = BackfillRun.objects.filter(pk=run_id).values_list("state", flat=True).first()
+    if state == BackfillRun.State.ESTIMATING:
+        estimate_backfill(environment, run_id, clock=clock)
+        return
+    run = work_backfill(environment, run_id, clock=clock)
+    if run.state == BackfillRun.State.RUNNING:
+        enqueue("patrol.backfill", environment.pk, run_id, queue="backtest")
+    elif run.is_over:
+        score_due(environment, now=clock(), clock=clock)
+
+
+# -- waking -----------------------------------------------------------------------------------------
+
+
+def wake_pull(environment: Environment, connection: Connection) -> None:
+    """Read a connection's list at once: a person asked, or it was just made. In the scope in force."""
+    transaction.on_commit(
+        lambda: enqueue("patrol.pull_now", environment.pk, connection.pk, queue="sync")
+    )
+
+
+def wake_backfill(environment: Environment, run: BackfillRun) -> None:
+    """Have a back-fill estimated or read on at once. In the scope in force."""
+    transaction.on_commit(
+        lambda: enqueue("patrol.backfill", environment.pk, run.pk, queue="backtest")
+    )
+
+
+def pull_now(
+    environment: Environment, connection_id: int, *, clock: Callable[[], datetime] = timezone.now
+) -> None:
+    """Whatever the schedule says: read the list, or ask about the orders, of one connection."""
+    pulled = pull(environment, connection_id, clock=clock, is_forced=True)
+    if pulled is None:
+        sweep(environment, connection_id, clock=clock)
+    elif not pulled.is_caught_up and pulled.error is None:
+        enqueue("patrol.pull_now", environment.pk, connection_id, queue="sync")
+    score_due(environment, now=clock(), clock=clock)
