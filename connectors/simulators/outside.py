@@ -1,0 +1,300 @@
+"""The whole outside of a demo in one process: places, each with its day, platforms and systems.
+
+A place is what one environment of the product sees: a promo day of its own and the seven simulators
+that tell of it, below the place's prefix (`/women/tmall`, `/women/oms`, ...). `GET /_scenario/state`
+says what runs; `POST /_scenario/targets` {place, urls: {app: url}} names where callbacks go, and
+`POST /_scenario/open` {place} lets live orders begin. Both are kept, so a restart goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from connectors.simulators.births import Births, Numbers
+from connectors.simulators.core import (
+    Answer,
+    App,
+    Call,
+    Clock,
+    Faults,
+    Host,
+    Outbox,
+    Store,
+    json_answer,
+)
+from connectors.simulators.keys import Keys
+from connectors.simulators.ledger import Ledger
+from connectors.simulators.life import Life
+from connectors.simulators.platforms import APP_NAMES, build_apps, point_at
+from connectors.simulators.scenario import LIVE_PER_MINUTE, Day
+
+STATE_FILE = "state.json"
+KEYS_FOLDER, TRUTH_FOLDER = "keys", "truth"
+
+
+@dataclass(frozen=True)
+class PlaceSpec:
+    """One place: its name in addresses, its seed, how large its day is, live orders per minute."""
+
+    key: str
+    seed: int
+    scale: float = 1.0
+    rate: float = LIVE_PER_MINUTE
+
+    @classmethod
+    def parse(cls, text: str) -> PlaceSpec:
+        """Read `key:seed:scale:rate`; raises ValueError."""
+        key, seed, scale, rate = text.split(":")
+        if not key.isascii() or not key.replace("-", "").isalnum():
+            raise ValueError(f"{key!r} cannot stand in an address")
+        return cls(key, int(seed), float(scale), float(rate))
+
+    def __str__(self) -> str:
+        return f"{self.key}:{self.seed}:{self.scale}:{self.rate}"
+
+
+def keys_folder(folder: Path, place: str) -> Path:
+    """Where the credentials of a place are kept (`keys.json` in it)."""
+    return folder / KEYS_FOLDER / place
+
+
+class Place:
+    """One place running: day, store, ledger, keys, apps."""
+
+    def __init__(
+        self,
+        spec: PlaceSpec,
+        folder: Path,
+        tools: Tools,
+        started_at: datetime,
+        on_synced: Callable[[], None],
+    ) -> None:
+        self.spec = spec
+        self.keys = Keys.load_or_create(keys_folder(folder, spec.key))
+        shops = {
+            "tmall": self.keys.tmall.shops[0].shop,
+            "douyin": self.keys.douyin.shops[0].shop,
+            "private_mall": self.keys.mall.shop,
+        }
+        self.day = Day(
+            seed=spec.seed, started_at=started_at, scale=spec.scale, rate=spec.rate, shops=shops
+        )
+        self.store = Store(*self.day.lives)
+        self.ledger = Ledger(folder / TRUTH_FOLDER / spec.key)
+        self.synced: dict[str, str] = {}
+        self._on_synced = on_synced
+        self.apps = build_apps(
+            self.store, tools.clock, tools.faults, tools.outbox, self.keys,
+            since=started_at, on_synced=self._flow_on,
+        )  # fmt: skip
+
+    def _flow_on(self, life: Life, now: datetime) -> None:
+        """A payment that was lost is found: the order goes its way, also after a restart."""
+        _let_flow(life, now)
+        self.synced[life.order_no] = now.isoformat()
+        self._on_synced()
+
+    def find_again(self, synced: Mapping[str, str]) -> None:
+        """Repeat what a product found in this place before the restart."""
+        self.synced.update(synced)
+        for order_no, moment in synced.items():
+            life = self.store.get(order_no)
+            if life is not None:
+                life.paid = life.mended = datetime.fromisoformat(moment)
+                _let_flow(life, life.paid)
+                self.store.replace(life)
+
+    def grow(self, now: datetime) -> None:
+        """Bear what is due and tell the ledger."""
+        born = self.day.grow(now)
+        if born:
+            self.store.add(*born)
+            self.ledger.append(born)
+
+
+def _let_flow(life: Life, moment: datetime) -> None:
+    rng = random.Random(life.order_no)  # noqa: S311 - invented orders, no secrets
+    Births(rng, Numbers()).flow(life, moment.replace(microsecond=0))
+
+
+@dataclass
+class Tools:
+    """What every app of the process shares."""
+
+    clock: Clock = field(default_factory=Clock)
+    faults: Faults = field(default_factory=Faults)
+    outbox: Outbox = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.outbox = Outbox(self.clock, self.faults)
+
+
+class _State:
+    """What is kept between two starts."""
+
+    def __init__(self, path: Path, started_at: datetime) -> None:
+        self.path = path
+        self.started_at = started_at.replace(microsecond=0)
+        self.opened: dict[str, str] = {}
+        self.targets: dict[str, dict[str, str]] = {}
+        self.synced: dict[str, dict[str, str]] = {}
+        if path.exists():
+            kept = json.loads(path.read_text("utf-8"))
+            self.started_at = datetime.fromisoformat(kept["started_at"])
+            self.opened, self.targets = kept["opened"], kept["targets"]
+            self.synced = kept["synced"]
+        else:
+            self.save()
+
+    def save(self) -> None:
+        """Write it, atomically."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text(
+            json.dumps(
+                {
+                    "started_at": self.started_at.isoformat(),
+                    "opened": self.opened,
+                    "targets": self.targets,
+                    "synced": self.synced,
+                },
+                ensure_ascii=False,
+                indent=1,
+            ),
+            encoding="utf-8",
+        )
+        fresh.replace(self.path)
+
+
+class Outside:
+    """All places behind one host. `folder` keeps keys, state and truth."""
+
+    def __init__(
+        self, folder: Path, places: Sequence[PlaceSpec], *, tools: Tools | None = None
+    ) -> None:
+        self.tools = tools or Tools()
+        self._lock = threading.RLock()
+        self._state = _State(folder / STATE_FILE, self.tools.clock.now())
+        self.places = {
+            spec.key: Place(
+                spec,
+                folder,
+                self.tools,
+                self._state.started_at,
+                partial(self._keep_synced, spec.key),
+            )
+            for spec in places
+        }
+        for key, place in self.places.items():
+            point_at(place.apps, self._state.targets.get(key, {}))
+            if key in self._state.opened:
+                place.day.open(datetime.fromisoformat(self._state.opened[key]))
+            place.ledger.begin(place.day.lives)
+            place.grow(self.tools.clock.now())
+            place.find_again(self._state.synced.get(key, {}))
+        apps: dict[str, App] = {
+            f"/{key}/{name}": app
+            for key, place in self.places.items()
+            for name, app in place.apps.items()
+        }
+        apps["/_scenario"] = ScenarioApp(self)
+        self.host = Host(apps, self.tools.clock, self.tools.faults, self.tools.outbox)
+
+    @property
+    def started_at(self) -> datetime:
+        """The moment of the first board: what is before it is history."""
+        return self._state.started_at
+
+    def _keep_synced(self, key: str) -> None:
+        with self._lock:
+            self._state.synced[key] = dict(self.places[key].synced)
+            self._state.save()
+
+    def grow(self, now: datetime) -> None:
+        """Bear the live orders of every open place."""
+        with self._lock:
+            for place in self.places.values():
+                place.grow(now)
+
+    def open(self, key: str) -> None:
+        """Let a place's live orders begin now; raises KeyError for an unknown place."""
+        with self._lock:
+            place, now = self.places[key], self.tools.clock.now()
+            place.day.open(now)
+            if place.day.opened_at is not None:
+                self._state.opened[key] = place.day.opened_at.isoformat()
+                self._state.save()
+            place.grow(now)
+
+    def point(self, key: str, urls: Mapping[str, str]) -> None:
+        """Name where a place's callbacks go, by app; raises KeyError or ValueError."""
+        with self._lock:
+            place = self.places[key]
+            for name, url in urls.items():
+                if name not in APP_NAMES:
+                    raise ValueError(f"no such app: {name}")
+                if url and urlsplit(url).scheme not in ("http", "https"):
+                    raise ValueError(f"not an address: {url}")
+            point_at(place.apps, urls)
+            self._state.targets[key] = self._state.targets.get(key, {}) | dict(urls)
+            self._state.save()
+
+    def describe(self) -> dict[str, Any]:
+        """What runs, without the truth."""
+        with self._lock:
+            return {
+                "started_at": self.started_at.isoformat(),
+                "places": {
+                    key: {
+                        "orders": len(place.store),
+                        "opened_at": self._state.opened.get(key, ""),
+                        "targets": self._state.targets.get(key, {}),
+                        "shops": dict(place.day.shops),
+                    }
+                    for key, place in self.places.items()
+                },
+            }
+
+
+class ScenarioApp:
+    """Answers below /_scenario, and grows the days whenever the host pumps."""
+
+    name = "_scenario"
+
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
+
+    def tick(self, now: datetime) -> None:
+        """Called by the host a few times a second."""
+        self._outside.grow(now)
+
+    def answer(self, call: Call) -> Answer:
+        """Route one call; a foreign Origin is refused."""
+        origin = call.headers.get("origin")
+        if origin and urlsplit(origin).netloc != call.headers.get("host"):
+            return json_answer({"error": "foreign origin"}, 403)
+        if call.method == "GET" and call.path == "/state":
+            return json_answer(self._outside.describe())
+        try:
+            wish = call.json
+            if call.method != "POST" or not isinstance(wish, dict):
+                raise TypeError("POST a JSON object")
+            if call.path == "/open":
+                self._outside.open(str(wish["place"]))
+            elif call.path == "/targets":
+                urls = {str(name): str(url) for name, url in dict(wish["urls"]).items()}
+                self._outside.point(str(wish["place"]), urls)
+            else:
+                return json_answer({"error": f"nothing at {call.path}"}, 404)
+        except (KeyError, TypeError, ValueError) as error:
+            return json_answer({"error": f"{type(error).__name__}: {error}"}, 400)
+        return json_answer(self._outside.describe())

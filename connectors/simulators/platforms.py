@@ -1,0 +1,76 @@
+"""The seven simulators of a place: how each is made, and where its callbacks go.
+
+Tmall sends none: its messages are fetched. The OMS only answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from connectors.simulators.alipay import AlipayApp
+from connectors.simulators.core import App, Bucket, Clock, Faults, Outbox, Store
+from connectors.simulators.keys import Keys
+from connectors.simulators.life import Life
+from connectors.simulators.mall import MallApp
+from connectors.simulators.tmall import Tmall
+from connectors.simulators.tmall_messages import topics_of
+from connectors.simulators.wechat_pay import WeChatPayApp
+
+# Where an app keeps the address of its callbacks; "" for one that calls nobody.
+_URL_OF: Mapping[str, str] = {
+    "tmall": "",
+    "mall": "push_url",
+    "alipay": "notify_url",
+    "wechat_pay": "notify_url",
+}
+APP_NAMES = frozenset(_URL_OF)
+
+
+def build_apps(
+    store: Store,
+    clock: Clock,
+    faults: Faults,
+    outbox: Outbox,
+    keys: Keys,
+    *,
+    since: datetime,
+    on_synced: Callable[[Life, datetime], None],
+) -> dict[str, App]:
+    """Apps by name. Nothing that happened before `since` is called back: it is history.
+
+    `on_synced` is told of an order whose payment the mall found after all. The buckets are wider
+    than the platforms': a first read of a whole day should not take an hour on a desk.
+    """
+    tmall = Tmall(store, clock, faults, keys.tmall)
+    for shop in keys.tmall.shops:  # the permission a seller gives once, kept through restarts
+        tmall.messages.permit(shop.shop, shop.shop_id, _list_topics(store), clock.now())
+    return {
+        "tmall": tmall,
+        "mall": MallApp(
+            store, clock, faults, outbox, keys.mall,
+            push_since=since, bucket=_make_bucket(), on_synced=on_synced,
+        ),
+        "alipay": AlipayApp(
+            store, clock, faults, outbox, keys.alipay, notify_since=since, bucket=_make_bucket()
+        ),
+        "wechat_pay": WeChatPayApp(
+            store, clock, faults, outbox, keys.wechat_pay,
+            notify_since=since, bucket=_make_bucket(),
+        ),
+    }  # fmt: skip
+
+
+def _make_bucket() -> Bucket:
+    return Bucket(1000, 2000)
+
+
+def _list_topics(store: Store) -> set[str]:
+    return {topic for life in store.of("tmall") for _, topic in topics_of(life)}
+
+
+def point_at(apps: Mapping[str, App], urls: Mapping[str, str]) -> None:
+    """Name the address an app calls back; one that is not named keeps its own."""
+    for name, url in urls.items():
+        if _URL_OF[name]:
+            setattr(apps[name], _URL_OF[name], url)
