@@ -27,6 +27,7 @@ class CanonicalLine:
     amount_fen: int | None = None
     freight_fen: int | None = None
     is_gift: bool = False
+    gift_of: str = ""  # the line a gift came with
     seller: str = ""
     stock_available: int | None = None
     locked_at: datetime | None = None
@@ -36,7 +37,49 @@ class CanonicalLine:
     length_cm: float | None = None
     width_cm: float | None = None
     height_cm: float | None = None
+    status: str = ""  # the platform's own word for this line
+    refund_state: str = ""
+    warehouse: str = ""
+    is_oversold: bool = False
     custom: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalPromotion:
+    """One promotion an order took part in: money off, a gift, or both.
+
+    `tool`: the key for rules on stacking, as the platform names the kind of promotion. `funder`:
+    "shop", "platform" or "author" (the streamer); empty when not told. `line_id`: the line it
+    belongs to; empty: the whole order.
+    """
+
+    promotion_id: str
+    tool: str = ""
+    name: str = ""
+    discount_fen: int | None = None
+    funder: str = ""
+    line_id: str = ""
+    gift_sku: str = ""
+    gift_quantity: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalParcelLine:
+    """What of a line is in a parcel; `quantity` None when the platform does not tell it."""
+
+    line_id: str
+    quantity: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalShipment:
+    """One parcel that left. `shipment_id` names it within its order."""
+
+    shipment_id: str
+    tracking_no: str = ""
+    company: str = ""
+    shipped_at: datetime | None = None
+    lines: tuple[CanonicalParcelLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +133,8 @@ class CanonicalOrder:
     shipped_at: datetime | None = None
     delivered_at: datetime | None = None
     closed_at: datetime | None = None
-    promised_ship_at: datetime | None = None
+    promised_ship_at: datetime | None = None  # ship by: after it the platform fines
+    collect_by: datetime | None = None  # the carrier has to have picked it up by then
     estimated_delivery_at: datetime | None = None
     source_updated_at: datetime | None = None
     goods_fen: int | None = None
@@ -104,9 +148,15 @@ class CanonicalOrder:
     refunded_fen: int | None = None
     payment_method: str = ""
     is_cod: bool = False
+    is_credit_pay: bool = False  # paid later: the stage is a paid one, no money came
     refund_state: str = ""
+    partial_refund: bool = False
     group_state: str = ""
     risk_state: str = ""  # the platform's own words; empty = no review open
+    platform_hold: str = ""  # why else the platform stops it, in its words; no risk review
+    address_change_pending: bool = False
+    oversold: bool = False
+    buyer_urged: bool = False
     presale_phase: str = ""
     deposit_fen: int | None = None
     deposit_paid_at: datetime | None = None
@@ -129,6 +179,8 @@ class CanonicalOrder:
     remark: str = ""
     lines: tuple[CanonicalLine, ...] = ()
     payments: tuple[CanonicalPayment, ...] = ()
+    promotions: tuple[CanonicalPromotion, ...] = ()
+    shipments: tuple[CanonicalShipment, ...] = ()
     custom: Mapping[str, Any] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict)
 

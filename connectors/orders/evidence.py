@@ -95,6 +95,7 @@ def is_held_by_platform(order: Order | CanonicalOrder) -> bool:
     """Whether the platform has the order in review, in an open group, or paused."""
     return bool(
         order.risk_state
+        or order.platform_hold
         or order.group_state == GroupState.OPEN
         or order.stage in {Stage.AWAIT_GROUP, Stage.PLATFORM_HOLD}
     )

@@ -26,8 +26,10 @@ from connectors.orders.canonical import (
     CanonicalLine,
     CanonicalOrder,
     CanonicalPayment,
+    CanonicalPromotion,
     CanonicalReceipt,
     CanonicalRecord,
+    CanonicalShipment,
 )
 from connectors.orders.evidence import (
     Line,
@@ -47,8 +49,10 @@ from connectors.orders.models import (
     Order,
     OrderLine,
     Payment,
+    Promotion,
     RawPayload,
     Receipt,
+    Shipment,
     StatusEvent,
 )
 from connectors.orders.nodes import Passage, walk
@@ -72,6 +76,8 @@ _COPIED = tuple(
         "shop",
         "lines",
         "payments",
+        "promotions",
+        "shipments",
         "raw",
         "custom",
         "buyer",
@@ -89,6 +95,8 @@ _ORDER_COLUMNS = [
 _ORDER_FIXED = {"public_id", "shop_id", "order_no", "first_received_at", "is_history", "is_watched"}
 _LATE_COLUMNS = ("paid_fen", "released_at", "paid_told_at", "hold_log")
 _LINE_COLUMNS = ["order_id", *(f.name for f in fields(CanonicalLine))]
+_PROMOTION_COLUMNS = ["order_id", "position", *(f.name for f in fields(CanonicalPromotion))]
+_SHIPMENT_COLUMNS = ["order_id", *(f.name for f in fields(CanonicalShipment))]
 _PAYMENT_KEY, _RECEIPT_KEY = ("order_no", "payment_id"), ("order_no",)
 _PART_COLUMNS: dict[type[Payment] | type[Receipt], list[str]] = {
     model: [
@@ -456,7 +464,7 @@ class Batch:
 
         is_known = {key: order.pk is not None for key, order in changed.items()}
         self._save_orders(changed)
-        self._save_lines(is_known)
+        self._save_children(is_known)
         self._save_parts(changed, stored)
         self._save_events(changed, is_known)
         self._save_passages(changed, walked, is_known)
@@ -510,31 +518,42 @@ class Batch:
             for key, order in changed.items()
         }
 
-    def _save_lines(self, is_known: dict[str, bool]) -> None:
-        """Upsert the lines of new records and remove lines a changed order no longer has."""
-        rows = [
-            (self._changed_pks[key], *(getattr(line, name) for name in _LINE_COLUMNS[1:]))
-            for key, record in self.records.items()
-            for line in record.lines
-        ]
-        orders = [self._changed_pks[key] for key in self.records if is_known[key]]
-        if orders:
-            keep = {row[:2] for row in rows}
-            stale = [
-                pk
-                for pk, *identity in OrderLine.objects.filter(order_id__in=orders).values_list(
-                    "pk", "order_id", "line_id"
-                )
-                if tuple(identity) not in keep
-            ]
-            if stale:
-                OrderLine.objects.filter(pk__in=stale).delete()
-        upsert_rows(
+    def _save_children(self, is_known: dict[str, bool]) -> None:
+        """Upsert lines, promotions and parcels of new records; remove what is not told any more."""
+        known = [self._changed_pks[key] for key in self.records if is_known[key]]
+        orders = [(self._changed_pks[key], record) for key, record in self.records.items()]
+        _replace_children(
             OrderLine,
             columns=_LINE_COLUMNS,
-            rows=rows,
-            conflict=["order_id", "line_id"],
-            update=_LINE_COLUMNS[2:],
+            key="line_id",
+            known=known,
+            rows=[
+                (pk, *(getattr(line, name) for name in _LINE_COLUMNS[1:]))
+                for pk, record in orders
+                for line in record.lines
+            ],
+        )
+        _replace_children(
+            Promotion,
+            columns=_PROMOTION_COLUMNS,
+            key="position",
+            known=known,
+            rows=[
+                (pk, place, *(getattr(promotion, name) for name in _PROMOTION_COLUMNS[2:]))
+                for pk, record in orders
+                for place, promotion in enumerate(record.promotions)
+            ],
+        )
+        _replace_children(
+            Shipment,
+            columns=_SHIPMENT_COLUMNS,
+            key="shipment_id",
+            known=known,
+            rows=[
+                (pk, p.shipment_id, p.tracking_no, p.company, p.shipped_at, _write_parcel(p))
+                for pk, record in orders
+                for p in record.shipments
+            ],
         )
 
     def _save_events(self, changed: dict[str, Order], is_known: dict[str, bool]) -> None:
@@ -661,6 +680,28 @@ def place_of(record: CanonicalOrder) -> str:
     parts = (record.province, record.city, record.district, record.town, detail)
     written = unicodedata.normalize("NFKC", "".join(part or "" for part in parts))
     return "".join(written.split()).lower()
+
+
+def _write_parcel(parcel: CanonicalShipment) -> list[dict[str, Any]]:
+    return [{"line_id": line.line_id, "quantity": line.quantity} for line in parcel.lines]
+
+
+def _replace_children(
+    model: type[OrderLine] | type[Promotion] | type[Shipment],
+    *,
+    columns: list[str],
+    key: str,
+    known: Sequence[int],
+    rows: list[Any],
+) -> None:
+    """Upsert the rows of a table under their orders, and delete what else `known` orders have."""
+    if known:
+        keep = {row[:2] for row in rows}
+        stored = model.objects.filter(order_id__in=known).values_list("pk", "order_id", key)
+        gone = [pk for pk, *identity in stored if tuple(identity) not in keep]
+        if gone:
+            model.objects.filter(pk__in=gone).delete()
+    upsert_rows(model, columns=columns, rows=rows, conflict=["order_id", key], update=columns[2:])
 
 
 def _upsert_parts(

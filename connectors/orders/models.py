@@ -47,6 +47,7 @@ class Order(EnvironmentModel):
         _("放行时间"), null=True, help_text=_("平台的审核、拼团或暂停结束的时间，按我们看到的变化")
     )
     promised_ship_at = models.DateTimeField(_("承诺发货时间"), null=True)
+    collect_by = models.DateTimeField(_("最晚揽收时间"), null=True)
     estimated_delivery_at = models.DateTimeField(_("预计送达时间"), null=True)
     deadline_at = models.DateTimeField(_("最晚处理时间"), null=True)
 
@@ -60,10 +61,16 @@ class Order(EnvironmentModel):
     refunded_fen = models.BigIntegerField(_("退款金额（分）"), null=True)
     payment_method = models.CharField(_("支付方式"), max_length=40, blank=True)
     is_cod = models.BooleanField(_("货到付款"), default=False)
+    is_credit_pay = models.BooleanField(_("先用后付"), default=False)
 
     refund_state = models.CharField(_("退款"), max_length=20, blank=True)
+    partial_refund = models.BooleanField(_("部分退款"), default=False)
     group_state = models.CharField(_("拼团"), max_length=10, blank=True)
     risk_state = models.CharField(_("风控标记"), max_length=60, blank=True)
+    platform_hold = models.CharField(_("平台暂停原因"), max_length=60, blank=True)
+    address_change_pending = models.BooleanField(_("地址修改待确认"), default=False)
+    oversold = models.BooleanField(_("超卖"), default=False)
+    buyer_urged = models.BooleanField(_("买家催发货"), default=False)
     presale_phase = models.CharField(_("预售阶段"), max_length=20, blank=True)
     deposit_fen = models.BigIntegerField(_("定金（分）"), null=True)
     deposit_paid_at = models.DateTimeField(_("定金支付时间"), null=True)
@@ -189,6 +196,7 @@ class OrderLine(EnvironmentModel):
     amount_fen = models.BigIntegerField(_("金额（分）"), null=True)
     freight_fen = models.BigIntegerField(_("运费（分）"), null=True)
     is_gift = models.BooleanField(_("赠品"), default=False)
+    gift_of = models.CharField(_("赠品所属明细"), max_length=64, blank=True)
     seller = models.CharField(_("卖家"), max_length=80, blank=True)
     stock_available = models.IntegerField(_("可用库存"), null=True)
     locked_at = models.DateTimeField(_("锁定时间"), null=True)
@@ -198,6 +206,10 @@ class OrderLine(EnvironmentModel):
     length_cm = models.FloatField(_("长（厘米）"), null=True)
     width_cm = models.FloatField(_("宽（厘米）"), null=True)
     height_cm = models.FloatField(_("高（厘米）"), null=True)
+    status = models.CharField(_("明细状态"), max_length=100, blank=True)
+    refund_state = models.CharField(_("明细退款"), max_length=20, blank=True)
+    warehouse = models.CharField(_("发货仓"), max_length=60, blank=True)
+    is_oversold = models.BooleanField(_("明细超卖"), default=False)
     custom = models.JSONField(default=dict, blank=True)
 
     class Meta(EnvironmentModel.Meta):
@@ -209,6 +221,57 @@ class OrderLine(EnvironmentModel):
 
     def __str__(self) -> str:
         return f"{self.sku} × {self.quantity}"
+
+
+class Promotion(EnvironmentModel):
+    """One promotion of an order, in the order the platform lists them."""
+
+    class Funder(models.TextChoices):
+        SHOP = "shop", _("店铺")
+        PLATFORM = "platform", _("平台")
+        AUTHOR = "author", _("达人")
+
+    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="promotions")
+    position = models.PositiveIntegerField()
+    promotion_id = models.CharField(_("活动编号"), max_length=200, blank=True)
+    tool = models.CharField(_("促销工具"), max_length=60, blank=True)
+    name = models.CharField(_("活动名称"), max_length=200, blank=True)
+    discount_fen = models.BigIntegerField(_("优惠（分）"), null=True)
+    funder = models.CharField(_("承担方"), max_length=10, choices=Funder, blank=True)
+    line_id = models.CharField(_("所属明细"), max_length=64, blank=True)
+    gift_sku = models.CharField(_("赠品"), max_length=80, blank=True)
+    gift_quantity = models.IntegerField(_("赠品件数"), default=0)
+
+    class Meta(EnvironmentModel.Meta):
+        verbose_name = _("促销")
+        verbose_name_plural = _("促销")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["order", "position"], name="promotion_once_per_order")
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.promotion_id
+
+
+class Shipment(EnvironmentModel):
+    """One parcel of an order. `lines`: [{"line_id": ..., "quantity": ... or null}]."""
+
+    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="shipments")
+    shipment_id = models.CharField(max_length=80)
+    tracking_no = models.CharField(_("运单号"), max_length=80, blank=True)
+    company = models.CharField(_("快递公司"), max_length=60, blank=True)
+    shipped_at = models.DateTimeField(_("发出时间"), null=True)
+    lines = models.JSONField(default=list, blank=True)
+
+    class Meta(EnvironmentModel.Meta):
+        verbose_name = _("包裹")
+        verbose_name_plural = _("包裹")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["order", "shipment_id"], name="shipment_once_per_order")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.company} {self.tracking_no or self.shipment_id}"
 
 
 class Payment(EnvironmentModel):
