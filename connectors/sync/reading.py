@@ -343,7 +343,7 @@ def read_window(session: Session, stream: str, window: Window, *, store: Store) 
     for _ in range(TRIES_PER_WINDOW):
         pages = _Pages(session, stream, window)
         for rows in pages:
-            seen.update(row.order_no for row in rows)
+            seen.update(row.order_no or repr(row.payload) for row in rows)
             store(rows)
         if pages.is_whole(seen):
             return
@@ -373,7 +373,8 @@ class _Pages:
 
     def __iter__(self) -> Iterator[Sequence[ListedOrder]]:
         if self.rules.paging is Paging.BACKWARD:
-            for page in list_pages(self._count(), self.rules):
+            self.totals.append(self._count())
+            for page in list_pages(self.totals[0], self.rules):
                 yield self._list(page=page).rows
             return
         page, cursor = self.rules.first_page, ""
@@ -404,7 +405,7 @@ class _Pages:
         (order of the answer does not help): only a list that stood still was read whole.
         """
         if self.rules.paging is Paging.BACKWARD:
-            return len(seen) >= self._count()
+            return self.totals == [0] or len(seen) >= self._count()
         return not self.totals or (len(set(self.totals)) == 1 and len(seen) >= self.totals[-1])
 
     def _count(self) -> int:

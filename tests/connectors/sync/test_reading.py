@@ -1,0 +1,187 @@
+"""Pulling lists from simulated platforms over HTTP."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from config.tenancy.scope import for_environment
+from connectors.orders.models import Order
+from connectors.shops.models import Connection
+from connectors.simulators.life import Life, LifeLine
+from connectors.sync.models import CallLog, CallOrder, Cursor, Quarantine, SyncRun
+from connectors.sync.reading import pull
+from tests.connectors.sync.outside import Outside
+from tests.factories import World
+
+pytestmark = pytest.mark.django_db
+
+
+def make_life(outside: Outside, number: int, *, minutes_ago: float = 60, **more: object) -> Life:
+    """A paid Tmall order."""
+    placed = outside.now() - timedelta(minutes=minutes_ago)
+    values = {
+        "order_no": str(2_890_000_000_000_000_000 + number),
+        "channel": "tmall",
+        "shop": outside.shops["tmall"],
+        "placed": placed,
+        "paid": placed + timedelta(minutes=1),
+        "lines": [LifeLine("SKU1", "羊绒围巾", 1, 10_000, stock_available=5)],
+        "buyer": f"b{number}",
+        "receiver": "王女士",
+        "phone": "13800001234",
+        "province": "浙江省",
+        "city": "杭州市",
+        "district": "西湖区",
+        "detail": "文三路1号",
+    }
+    return Life(**(values | more))  # type: ignore[arg-type]
+
+
+def stored(outside: Outside) -> set[str]:
+    with for_environment(outside.environment, write=False):
+        return set(Order.objects.values_list("order_no", flat=True))
+
+
+def test_a_first_pull_brings_every_order_of_the_last_day(outside: Outside) -> None:
+    lives = [make_life(outside, n, minutes_ago=30 + n * 7) for n in range(130)]
+    outside.add(*lives)
+    connection = outside.connect("tmall")
+
+    pulled = pull(outside.environment, connection.pk, **outside.tools)
+
+    assert pulled is not None
+    assert pulled.error is None
+    assert pulled.is_caught_up
+    assert stored(outside) == {life.order_no for life in lives}
+    with for_environment(outside.environment, write=False):
+        run = SyncRun.objects.get()
+        cursor = Cursor.objects.get(stream="modified")
+        connection = Connection.objects.select_related("source").get()
+        assert CallOrder.objects.count() == 130  # one detail each: overlaps read none again
+        assert not CallLog.objects.filter(request_sealed__contains="app_secret").exists()
+    assert (run.state, run.new) == (SyncRun.State.DONE, 130)
+    assert cursor.done_until == outside.now() - timedelta(minutes=1)
+    assert connection.source.complete_until == cursor.done_until
+    assert connection.state == Connection.State.OK
+
+
+def test_nothing_is_read_before_its_slot_and_the_missed_ones_are_one_run(outside: Outside) -> None:
+    connection = outside.connect("tmall")
+    assert pull(outside.environment, connection.pk, **outside.tools) is not None
+
+    assert pull(outside.environment, connection.pk, **outside.tools) is None
+    outside.pass_time(minutes=60)
+    again = pull(outside.environment, connection.pk, **outside.tools)
+
+    assert again is not None
+    assert again.run.missed_slots == 3
+    assert pull(outside.environment, connection.pk, is_forced=True, **outside.tools) is not None
+
+
+def test_orders_that_change_while_being_paged_are_not_lost(outside: Outside) -> None:
+    lives = [make_life(outside, n, minutes_ago=20) for n in range(140)]
+    outside.add(*lives)
+    connection = outside.connect("tmall")
+    outside.faults.switch(
+        "tmall", "taobao.trades.sold.increment.get", "mutate_between_pages", times=2
+    )
+
+    pull(outside.environment, connection.pk, **outside.tools)
+    outside.pass_time(minutes=15)
+    pull(outside.environment, connection.pk, **outside.tools)
+
+    assert stored(outside) == {life.order_no for life in lives}
+
+
+@pytest.mark.parametrize("kind", ["http_500", "http_503", "garbage", "refuse_connection"])
+def test_a_platform_that_stumbles_once_is_asked_again(outside: Outside, kind: str) -> None:
+    outside.add(make_life(outside, 1))
+    connection = outside.connect("tmall")
+    outside.faults.switch("tmall", "taobao.trades.sold.increment.get", kind, times=1)
+
+    pulled = pull(outside.environment, connection.pk, **outside.tools)
+
+    assert pulled is not None
+    assert pulled.error is None
+    assert len(stored(outside)) == 1
+
+
+def test_a_platform_that_stays_down_moves_no_cursor_and_is_said(outside: Outside) -> None:
+    outside.add(make_life(outside, 1))
+    connection = outside.connect("tmall")
+    outside.faults.switch("tmall", "*", "http_503")
+
+    pulled = pull(outside.environment, connection.pk, **outside.tools)
+
+    assert pulled is not None
+    assert pulled.error is not None
+    with for_environment(outside.environment, write=False):
+        assert Cursor.objects.get(stream="modified").done_until is None
+        connection = Connection.objects.select_related("source").get()
+    assert connection.state == Connection.State.TROUBLE
+    assert connection.trouble is not None
+    assert connection.source.complete_until is None
+
+    outside.faults.clear()
+    outside.pass_time(minutes=15)
+    again = pull(outside.environment, connection.pk, **outside.tools)
+    assert again is not None
+    assert again.error is None
+    assert len(stored(outside)) == 1
+
+
+@pytest.mark.parametrize("kind", ["half_page", "repeated_page"])
+def test_a_page_cut_short_or_told_twice_closes_no_window(outside: Outside, kind: str) -> None:
+    lives = [make_life(outside, n, minutes_ago=20) for n in range(120)]
+    outside.add(*lives)
+    connection = outside.connect("tmall")
+    outside.faults.switch("tmall", "taobao.trades.sold.increment.get", kind, page=2, times=1)
+
+    pulled = pull(outside.environment, connection.pk, **outside.tools)
+
+    assert pulled is not None
+    assert pulled.error is None
+    assert stored(outside) == {life.order_no for life in lives}
+
+
+def test_an_ended_session_is_renewed_once_and_the_new_tokens_are_kept(outside: Outside) -> None:
+    outside.add(make_life(outside, 1))
+    connection = outside.connect("tmall")
+    outside.apps["tmall"].expire(outside.shops["tmall"])  # type: ignore[attr-defined]
+
+    pulled = pull(outside.environment, connection.pk, **outside.tools)
+
+    assert pulled is not None
+    assert pulled.error is None
+    with for_environment(outside.environment, write=False):
+        connection = Connection.objects.get()
+        refreshes = CallLog.objects.filter(operation="taobao.top.auth.token.refresh").count()
+    assert connection.token_version == 1
+    assert refreshes == 1
+    assert len(stored(outside)) == 1
+
+
+def test_an_answer_nobody_can_read_leaves_its_window_open(outside: Outside) -> None:
+    outside.add(make_life(outside, 1), make_life(outside, 2))
+    connection = outside.connect("tmall")
+    outside.faults.switch("tmall", "taobao.trade.fullinfo.get", "garbage", times=4)
+
+    pulled = pull(outside.environment, connection.pk, **outside.tools)
+
+    assert pulled is not None
+    assert pulled.error is not None
+    with for_environment(outside.environment, write=False):
+        assert not Quarantine.objects.exists()
+        mark = Cursor.objects.get(stream="modified").done_until
+    assert mark is not None
+    assert mark < outside.now() - timedelta(minutes=59)
+
+
+def test_another_environment_cannot_pull_this_connection(outside: Outside, world: World) -> None:
+    outside.add(make_life(outside, 1))
+    connection = outside.connect("tmall")
+
+    assert pull(world.staging, connection.pk, **outside.tools) is None
+    assert stored(outside) == set()
