@@ -66,6 +66,7 @@ NAVIGATION: tuple[tuple[Any, tuple[Destination, ...]], ...] = (
             Destination(
                 "order_list", gettext_lazy("订单"), roles.VIEW_ORDERS, ("order_detail",), "orders"
             ),
+            Destination("gap_list", gettext_lazy("对账缺口"), roles.VIEW_ORDERS),
             Destination(
                 "hold_list", gettext_lazy("挂起"), roles.VIEW_ORDERS, ("alert_group",), "hold"
             ),

@@ -16,9 +16,10 @@ from django.utils.translation import gettext as _
 from config.tenancy.roles import VIEW_BOARD, VIEW_ROLLUP, check_right
 from frontend.context import find_url, get_freshness
 from frontend.drawings import draw_day, draw_river, place_on_day
-from frontend.wording import describe_count, describe_duration
+from frontend.pages.gaps import describe_age
+from frontend.wording import describe_count
 from workflows.rollup.models import BoardSnapshot
-from workflows.rollup.selection import GAP_AGES, NO_CAUSE
+from workflows.rollup.selection import NO_CAUSE
 from workflows.rollup.services import get_newest_snapshot
 
 # A node is called silted when it holds at least this share of the river's overdue waiting.
@@ -93,7 +94,7 @@ def build_board(snapshot: BoardSnapshot, *, now: datetime) -> dict[str, Any]:
         "river": _build_river(f["nodes"], at, links),
         "day": _build_day(f, at, links),
         "sources": [_with_lag(row, at) for row in f["sources"]],
-        "gap": _build_gap(f["gap"], links),
+        "gap": _build_gap(f["gap"], at),
         "urgent": _build_urgent(f),
     }
 
@@ -167,26 +168,30 @@ def _build_day(f: dict[str, Any], at: datetime, links: Links) -> dict[str, Any]:
     }
 
 
-def _build_gap(gap: dict[str, Any] | None, links: Links) -> dict[str, Any] | None:
+def _build_gap(gap: dict[str, Any] | None, at: datetime) -> dict[str, Any] | None:
     if gap is None:
         return None
-    ages = []
+    pinned = {"as_of": at.isoformat()}
+    if "until" in gap:  # figures of an older installation have no such word
+        pinned["known"] = gap["until"]
+    base = reverse("gap_list")
+
+    def to(**conditions: Any) -> str:
+        return f"{base}?{urlencode(conditions | pinned)}#orders"
+
     most = max([*gap["ages"], 1])
-    for number, count in enumerate(gap["ages"]):
-        low = describe_duration(timedelta(hours=GAP_AGES[number]))
-        if number + 1 == len(GAP_AGES):
-            label = _("%(low)s以上") % {"low": low}
-        elif number == 0:
-            label = _("%(high)s以内") % {"high": describe_duration(timedelta(hours=GAP_AGES[1]))}
-        else:
-            label = _("%(low)s–%(high)s 小时") % {
-                "low": GAP_AGES[number],
-                "high": GAP_AGES[number + 1],
-            }
-        ages.append(
-            {"label": label, "count": count, "most": most, "url": links.to(gap="wms", age=number)}
-        )
-    return gap | {"url": links.to(gap="wms"), "ages": ages}
+    ages = [
+        {"label": describe_age(number), "count": count, "most": most, "url": to(age=number)}
+        for number, count in enumerate(gap["ages"])
+    ]
+    return gap | {
+        "url": to(),
+        "rest_url": to(state="excused"),
+        "in_time_url": to(state="in_time"),
+        "page_url": base,
+        "ages": ages,
+        "until": _moment(gap.get("until")),
+    }
 
 
 def _build_urgent(f: dict[str, Any]) -> list[dict[str, Any]]:

@@ -75,7 +75,7 @@ class Question:
         return f"{base}?{urlencode(parameters)}" if parameters else base
 
 
-def _parse_moment(text: str) -> datetime:
+def parse_moment(text: str) -> datetime:
     try:
         # An unescaped "+08:00" arrives as a blank.
         moment = datetime.fromisoformat(text.replace(" ", "+"))
@@ -94,7 +94,7 @@ def read_question(parameters: dict[str, str], *, now: datetime) -> Question:
     fields: dict[str, Any] = {name: wanted[name] for name in _TEXTS if name in wanted}
     fields["band"] = tuple(b for b in wanted.get("band", "").split(",") if b in SEVERITY)
     fields |= {name: True for key, (name, _label) in _FLAGS.items() if wanted.get(key) == "1"}
-    fields |= {name: _parse_moment(wanted[name]) for name in _HOURS if name in wanted}
+    fields |= {name: parse_moment(wanted[name]) for name in _HOURS if name in wanted}
     if wanted.get("gap") == "wms":
         fields["gap"] = "wms"
         age = wanted.get("age", "")
@@ -103,7 +103,7 @@ def read_question(parameters: dict[str, str], *, now: datetime) -> Question:
     fields["words"] = "".join(wanted.get("q", "").split())
     selection = Selection(**fields)
     is_now = "as_of" not in wanted
-    at = now if is_now else min(_parse_moment(wanted["as_of"]), now)
+    at = now if is_now else min(parse_moment(wanted["as_of"]), now)
     sort = wanted.get("sort", "")
     if not selection.is_about_health or sort not in {"time", "urgency"}:
         sort = "urgency" if selection.is_about_health else "time"
@@ -275,7 +275,7 @@ def _after_time(rows: OrderQuerySet, after: str) -> OrderQuerySet:
     if placed is None:
         rest = Q(placed_at__isnull=True, id__lt=pk)
         return rows.filter(rest | Q(placed_at__isnull=False) if nulls_first else rest)
-    moment = _parse_moment(placed)
+    moment = parse_moment(placed)
     rest = Q(placed_at__lt=moment) | Q(placed_at=moment, id__lt=pk)
     return rows.filter(rest if nulls_first else rest | Q(placed_at__isnull=True))
 
@@ -286,7 +286,7 @@ def _after_urgency(rows: OrderQuerySet, after: str) -> OrderQuerySet:
     if not after:
         return rows
     severity, due, pk = decode_key(after, 3)
-    moment = _parse_moment(due)
+    moment = parse_moment(due)
     return rows.filter(
         Q(severity__lt=severity)
         | Q(severity=severity, due__gt=moment)
@@ -307,7 +307,12 @@ def list_page(question: Question) -> tuple[list[Any], str]:
     keys = list(rows.values_list(*places)[: PAGE_SIZE + 1])
     following = encode_key(list(keys[PAGE_SIZE - 1])) if len(keys) > PAGE_SIZE else ""
     ids = [key[-1] for key in keys[:PAGE_SIZE]]
-    wide = orders_at(question.at, is_now=question.is_now).select_related("shop")
+    return load_rows(ids, at=question.at, is_now=question.is_now), following
+
+
+def load_rows(ids: list[int], *, at: datetime, is_now: bool = False) -> list[Any]:
+    """Orders by id, in that order, with what a row of a list shows at a moment (six queries)."""
+    wide = orders_at(at, is_now=is_now).select_related("shop")
     found = {
         row.pk: row
         for row in wide.filter(pk__in=ids).annotate(
@@ -317,15 +322,15 @@ def list_page(question: Question) -> tuple[list[Any], str]:
         )
     }
     page = [found[pk] for pk in ids if pk in found]
-    _dress(page, question)
-    return page, following
+    _dress(page, at)
+    return page
 
 
-def _dress(page: list[Any], question: Question) -> None:
+def _dress(page: list[Any], at: datetime) -> None:
     """Put reason, node at the moment, hold and amount on the rows (three queries)."""
     scores = {s.order_id: s for s in Score.objects.filter(order__in=page)}
-    held = set(holds_at(question.at).filter(order__in=page).values_list("order_id", flat=True))
-    standing = dict(passages_at(question.at).filter(order__in=page).values_list("order_id", "node"))
+    held = set(holds_at(at).filter(order__in=page).values_list("order_id", flat=True))
+    standing = dict(passages_at(at).filter(order__in=page).values_list("order_id", "node"))
     labels = {n.code: _(n.label) for n in list_nodes()}
     for row in page:
         score = scores.get(row.pk)

@@ -114,6 +114,12 @@ def _time(text: str, moment: datetime) -> SafeString:
     )
 
 
+@register.filter
+def exact(at: datetime | None) -> str:
+    """A moment to the second, as words inside a sentence."""
+    return wording.describe_exact(at)
+
+
 @register.simple_tag
 def moment(at: datetime | None, now: datetime | None = None) -> SafeString:
     """A moment, short; exact on hover."""

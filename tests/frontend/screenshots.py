@@ -36,6 +36,8 @@ PAGES: dict[str, tuple[str, str]] = {
     "orders": ("/orders/", ""),
     "orders-red": ("/orders/?band=red", ""),
     "order": ("/orders/?band=red", "[data-testid=order-row] a"),
+    "gaps": ("/gaps/", ""),
+    "gaps-next-door": ("/gaps/?from=wms_push&to=picking", ""),
     "nodes": ("/nodes/", ""),
     "node-draft": ("/nodes/", "[data-testid=edit]"),
     "files": ("/files/", ""),

@@ -17,7 +17,7 @@ from workflows.rollup.services import take_snapshot
 
 pytestmark = pytest.mark.django_db
 
-_LINK = re.compile(r'<a\b[^>]*?href="(?P<url>/orders/\?[^"]+)"[^>]*?data-count="(?P<count>\d+)"')
+_LINK = re.compile(r'<a\b[^>]*?href="(?P<url>/(?:orders|gaps)/\?[^"]+)"[^>]*?data-count="(?P<count>\d+)"')
 _COUNT = re.compile(r'data-testid="count" data-count="(\d+)"')
 
 

@@ -32,7 +32,7 @@ from django.db.models import (
 from django.db.models.functions import Cast, Coalesce
 
 from config.tenancy.scope import require_environment_id
-from connectors.orders.models import NodePassage
+from connectors.orders.models import NodePassage, Order
 from connectors.orders.nodes import NODE_CODES, Node
 from connectors.orders.services import list_nodes
 from connectors.orders.statuses import GroupState, PresalePhase, RefundState, Stage
@@ -342,7 +342,7 @@ class GapFigures:
 
 
 def measure_gap(gap: Gap, rows: Sequence[GapRow]) -> GapFigures:
-    """The figures of rows read by `read_gap` (one more query: how many left the start)."""
+    """The figures of rows read by `read_gap` (how many left the start: two more queries at most)."""
     missing = [row for row in rows if row.kind == MISSING]
     begins = (gap.at - WINDOW).timestamp()
     recent = sum(row.since > begins for row in rows)
@@ -396,28 +396,65 @@ def _ages(gap: Gap, rows: Sequence[GapRow]) -> list[Share]:
     return [parts.get(number, Share(number, 0, 0)) for number in range(len(AGES))]
 
 
-def _count_left(gap: Gap, rows: Sequence[GapRow]) -> int:
-    """How many orders have the start behind them, within the window before the moment."""
-    begins = gap.at - WINDOW
-    if not gap.start.column:
-        node, field, extra = NODE_CODES[gap.start.after - 1], "left_at", 0
-    else:
-        # The river's own count, and those the system has although the river holds them earlier.
+def _passages_left(gap: Gap) -> tuple[Any, Any]:
+    """Passages by which orders got the start behind them, within the window before the moment.
+
+    With `passed_at`; and the condition that an order really left: its end closes its last passage
+    too, and nothing follows that one.
+    """
+    if gap.start.column:
         node, field = NODE_CODES[gap.start.before], "entered_at"
-        places = {code: place for place, code in enumerate(NODE_CODES)}
-        extra = sum(
-            places[row.node] < gap.start.before and row.since > begins.timestamp() for row in rows
-        )
-    passages = NodePassage.objects.filter(
-        **{"node": node, f"{field}__gt": begins, f"{field}__lte": gap.at}
+    else:
+        node, field = NODE_CODES[gap.start.after - 1], "left_at"
+    rows = NodePassage.objects.filter(
+        **{"node": node, f"{field}__gt": gap.at - WINDOW, f"{field}__lte": gap.at}
     )
-    # The end of an order closes its passage too, and nothing follows that one.
     later = NodePassage.objects.filter(
         order=OuterRef("order"), node__in=NODE_CODES[NODE_CODES.index(node) + 1 :]
     )
     is_left: Any = Q(is_inferred=False) | Exists(later) if field == "left_at" else Q()
+    return rows.annotate(passed_at=F(field)), is_left
+
+
+def _count_left(gap: Gap, rows: Sequence[GapRow]) -> int:
+    """How many orders have the start behind them, within the window before the moment."""
+    passages, is_left = _passages_left(gap)
     counted: int = passages.aggregate(n=Count("pk", filter=is_left))["n"]
-    return counted + extra
+    if not gap.is_now:
+        # Orders nobody knew at the moment, found from their side: they are few, and indexed.
+        unheard = Order.objects.filter(received_at__gt=gap.at, first_received_at__gt=gap.at)
+        counted -= unheard.filter(Exists(passages.filter(is_left, order=OuterRef("pk")))).count()
+    if gap.start.column:
+        # Those the system has although the river holds them at an earlier node.
+        begins = (gap.at - WINDOW).timestamp()
+        counted += sum(
+            NODE_CODES.index(row.node) < gap.start.before and row.since > begins for row in rows
+        )
+    return counted
+
+
+def list_left(gap: Gap, *, only_arrived: bool) -> Any:
+    """(passed_at, order_id) of orders with the start behind them, as a query, latest first.
+
+    `only_arrived` leaves out those of the gap: they came to the end, or are over. Orders a system
+    has while the river holds them earlier are in the count and not here.
+    """
+    passages, is_left = _passages_left(gap)
+    found = passages.filter(is_left, order__first_received_at__lte=gap.at)
+    if only_arrived:
+        inside = NodePassage.objects.filter(
+            Q(left_at__isnull=True) | Q(left_at__gt=gap.at),
+            order=OuterRef("order"),
+            node__in=gap.codes,
+            entered_at__lte=gap.at,
+        )
+        if gap.end.column:
+            column = f"order__{gap.end.column}"
+            inside = inside.filter(
+                Q(**{f"{column}__isnull": True}) | Q(**{f"{column}__gt": gap.at})
+            )
+        found = found.exclude(Exists(inside))
+    return found.order_by("-passed_at", "-order_id").values_list("passed_at", "order_id")
 
 
 __all__ = [
@@ -430,6 +467,7 @@ __all__ = [
     "GapRow",
     "Share",
     "age_class",
+    "list_left",
     "measure_gap",
     "missing_order_ids",
     "open_gap",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from config.errors import BadInput, gettext_noop
+from config.errors import BadInput, Phrase, gettext_noop
 from connectors.orders.nodes import NODE_CODES, Node
 
 DEFAULT_START, DEFAULT_END = "paid", "wms"
@@ -94,8 +94,8 @@ def check_pair(start: str, end: str, points: Sequence[Point]) -> tuple[Point, Po
         raise BadInput(
             gettext_noop("终点要在起点之后：订单先经过「%(end)s」，再经过「%(start)s」"),
             code="bad_pair",
-            start=a.label,
-            end=b.label,
+            start=Phrase(a.label),
+            end=Phrase(b.label),
         )
     return a, b
 
