@@ -19,7 +19,10 @@ TRANSPORT_KINDS = frozenset(  # the host shows them, apps know nothing of them
         "slow_drip",
     }
 )
-APP_KINDS = frozenset({"half_page", "repeated_page", "throttle", "mutate_between_pages"})
+APP_KINDS = frozenset(  # service_error: "our fault, try later" in the platform's own envelope
+    {"half_page", "repeated_page", "throttle", "mutate_between_pages", "service_error"}
+)
+LIST_KINDS = frozenset({"half_page", "repeated_page", "mutate_between_pages"})  # of APP_KINDS
 CALLBACK_KINDS = frozenset({"drop_callback", "delay_callback", "duplicate_callback"})
 KINDS = CLOCK_KINDS | TRANSPORT_KINDS | APP_KINDS | CALLBACK_KINDS
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from connectors.simulators.faults import Faults
+from connectors.simulators.faults import LIST_KINDS, Faults
 from connectors.simulators.feeds import ChangeIndex, Row
 from connectors.simulators.keys import PlatformKeys, ShopToken
 from connectors.simulators.life import Life
@@ -179,6 +179,8 @@ class Tmall:
             raise Refusal(25, "Invalid Signature", "isv.invalid-signature")
 
     def _check_rate(self, method: str, call: Call) -> None:
+        if self.faults.take(self.name, method, kinds={"service_error"}) is not None:
+            raise Refusal(15, "Remote service error", "isp.remote-service-error", "服务暂不可用")
         fault = self.faults.take(self.name, method, kinds={"throttle"})
         wait = (fault.seconds or 1.0) if fault is not None else self._bucket.take(call.at)
         if wait > 0:
@@ -238,7 +240,7 @@ class Tmall:
         rows = self._wanted(look(shop.shop, now, start, end), params, now)
         rows.reverse()
         method = params["method"]
-        fault = self.faults.take(self.name, method, page)
+        fault = self.faults.take(self.name, method, page, LIST_KINDS)
         key = (method, shop.shop, start.isoformat(), end.isoformat())
         shown = page
         if fault is not None and fault.kind == "repeated_page":

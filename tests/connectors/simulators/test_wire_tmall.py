@@ -336,6 +336,12 @@ def test_a_throttle_can_be_switched_on(top: Top) -> None:
     assert top.refused(params)["sub_msg"] == "This ban will last for 3 more seconds"
 
 
+def test_the_platforms_own_fault_is_told_as_isp(top: Top) -> None:
+    top.faults.switch("tmall", LIST, "service_error", times=1)
+    refusal = top.refused(signed(top.params(LIST, fields="tid")))
+    assert (refusal["code"], refusal["sub_code"].split(".")[0]) == (15, "isp")
+
+
 # -- tokens --------------------------------------------------------------------------------------
 
 
