@@ -10,21 +10,35 @@ from datetime import datetime
 
 from connectors.simulators.alipay import AlipayApp
 from connectors.simulators.core import App, Bucket, Clock, Faults, Outbox, Store
+from connectors.simulators.douyin import Douyin
 from connectors.simulators.keys import Keys
 from connectors.simulators.life import Life
 from connectors.simulators.mall import MallApp
+from connectors.simulators.oms import OmsApp
+from connectors.simulators.qimen import QimenApp
 from connectors.simulators.tmall import Tmall
-from connectors.simulators.tmall_messages import topics_of
 from connectors.simulators.wechat_pay import WeChatPayApp
 
 # Where an app keeps the address of its callbacks; "" for one that calls nobody.
 _URL_OF: Mapping[str, str] = {
     "tmall": "",
+    "douyin": "push_url",
     "mall": "push_url",
     "alipay": "notify_url",
     "wechat_pay": "notify_url",
+    "oms": "",
+    "qimen": "callback_url",
 }
 APP_NAMES = frozenset(_URL_OF)
+_TOPICS = frozenset(
+    f"taobao_{name}"
+    for name in (
+        "trade_TradeCreate", "trade_TradeBuyerStepPay", "trade_TradeBuyerPay",
+        "trade_TradePartlySellerShip", "trade_TradeSellerShip", "trade_TradeSuccess",
+        "trade_TradeClose", "trade_TradeChanged", "trade_TradeLogisticsAddressChanged",
+        "trade_TradeTimeoutRemind", "refund_RefundCreated",
+    )
+)  # fmt: skip
 
 
 def build_apps(
@@ -44,9 +58,10 @@ def build_apps(
     """
     tmall = Tmall(store, clock, faults, keys.tmall)
     for shop in keys.tmall.shops:  # the permission a seller gives once, kept through restarts
-        tmall.messages.permit(shop.shop, shop.shop_id, _list_topics(store), clock.now())
+        tmall.messages.permit(shop.shop, shop.shop_id, _TOPICS, clock.now())
     return {
         "tmall": tmall,
+        "douyin": Douyin(store, clock, faults, outbox, keys.douyin, push_since=since),
         "mall": MallApp(
             store, clock, faults, outbox, keys.mall,
             push_since=since, bucket=_make_bucket(), on_synced=on_synced,
@@ -58,15 +73,15 @@ def build_apps(
             store, clock, faults, outbox, keys.wechat_pay,
             notify_since=since, bucket=_make_bucket(),
         ),
+        "oms": OmsApp(store, clock, faults, keys.oms, bucket=_make_bucket()),
+        "qimen": QimenApp(
+            store, clock, faults, outbox, keys.qimen, callback_since=since, bucket=_make_bucket()
+        ),
     }  # fmt: skip
 
 
 def _make_bucket() -> Bucket:
     return Bucket(1000, 2000)
-
-
-def _list_topics(store: Store) -> set[str]:
-    return {topic for life in store.of("tmall") for _, topic in topics_of(life)}
 
 
 def point_at(apps: Mapping[str, App], urls: Mapping[str, str]) -> None:

@@ -117,10 +117,15 @@ _STICKERS: dict[str, Callable[[Births, Life, datetime], None]] = {
 
 
 def mend(births: Births, life: Life, moment: datetime) -> None:
-    """Somebody, or the system itself, puts a stuck order right at `moment`; it flows on."""
+    """Somebody, or the system itself, puts a stuck order right at `moment`; it flows on.
+
+    What was waited for comes at that very moment: an order is not mended before it has arrived.
+    """
     life.mended = moment
     if life.cause == CALLBACK_LOST:
-        life.paid = moment
+        life.paid = life.oms = moment
+    elif life.cause == OMS_MISSING:
+        life.oms = moment
     elif life.cause == RISK:
         life.risk_until = moment
     elif life.cause == PRICE:
@@ -134,6 +139,8 @@ def mend(births: Births, life: Life, moment: datetime) -> None:
     elif life.cause == GIFT:
         life.gifts_packed, life.gifts_packed_at = life.gifts_due, moment
     births.flow(life, moment)
+    if life.cause in {WMS_MISSING, GIFT}:
+        life.wms = moment
 
 
 def can_mend(life: Life) -> bool:
