@@ -226,9 +226,8 @@ class MallApp:
             if not self.push_url or life.shop != self.keys.shop:
                 continue
             if kind == "payment.updated":
-                payments = render_payments(life, now)
-                if payments:
-                    content = {"order_no": life.order_no, **payments[-1]}
+                for payment in _told_at(life, moment, render_payments(life, now)):
+                    content = {"order_no": life.order_no, **payment}
                     self.push(kind, moment, content, order_no=life.order_no)
             else:
                 first = orders.get(life.order_no, (moment, kind))[1]
@@ -288,6 +287,13 @@ class _Quota:
             self._used = self._used + 1 if day == self._day else 1
             self._day = day
             return self._per_day is None or self._used <= self._per_day
+
+
+def _told_at(life: Life, moment: datetime, payments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The payments a change is about: all of them when they go back, else the one that came."""
+    if moment == life.refunded:
+        return payments
+    return payments[:1] if moment == life.deposit_paid else payments[-1:]
 
 
 def _moments(life: Life) -> Iterable[tuple[datetime, str]]:

@@ -15,10 +15,12 @@ from connectors.simulators.core import Store
 from connectors.simulators.holding import Held, hold_life, release_life
 from connectors.simulators.life import Life, LifeShipment, has_come
 from connectors.simulators.payments import number_of
+from connectors.simulators.sticking import OMS_MISSING, WMS_MISSING
 
 OWN_CHANNEL = "erp"  # lives that only the warehouse knows
 CHANNELS = ("tmall", "douyin", "private_mall", OWN_CHANNEL)
 DEFAULT_STOCK = 500
+_MENDED_BY_ARRIVAL = frozenset({OMS_MISSING, WMS_MISSING})
 
 
 class Refused(Exception):
@@ -103,7 +105,7 @@ class Wms:
             elif has_come(known.wms, now):
                 return False
             known.wms = now
-            if known.cause:
+            if known.cause in _MENDED_BY_ARRIVAL:
                 known.mended = known.mended or now
             if known.out is None and known.rejected is None:
                 self._plan(known, now)

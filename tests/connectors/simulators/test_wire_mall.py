@@ -409,6 +409,35 @@ def test_a_life_is_pushed_as_it_goes(world):
     assert events_of(world)[1]["data"]["amount_fen"] == 27_900
 
 
+def test_a_presale_pushes_each_payment_and_both_when_they_go_back(world):
+    world.store.add(
+        make_life(
+            "M1",
+            placed=minutes(60.5),
+            presale=True,
+            deposit_fen=5_000,
+            deposit_paid=minutes(61),
+            gateway_paid=minutes(62),
+            paid=minutes(62.5),
+            balance_paid=minutes(62.5),
+            refunded=minutes(63),
+        )
+    )
+
+    world.run_to(minutes(65))
+
+    payments = [e["data"] for e in events_of(world) if e["type"] == "payment.updated"]
+    assert [(p["phase"], p["status"], p["amount_fen"]) for p in payments] == [
+        ("deposit", "paid", 5_000),
+        ("balance", "paid", 22_900),
+        ("deposit", "refunded", 5_000),
+        ("balance", "refunded", 22_900),
+    ]
+    assert len({headers["webhook-id"] for _, headers, _ in world.receiver.got}) == len(
+        world.receiver.got
+    )
+
+
 def test_a_push_is_repeated_with_its_id_and_a_new_signature_until_it_is_taken(world):
     world.store.add(make_life("M1", placed=minutes(60.1), gateway_paid=None, paid=None))
     world.receiver.answers = [(503, b""), (429, b"")]

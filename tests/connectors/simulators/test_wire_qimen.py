@@ -316,6 +316,14 @@ def test_an_order_that_hung_before_the_warehouse_flows_on(world):
     assert world.store.of("erp") == []
 
 
+def test_an_order_whose_price_is_wrong_is_not_mended_by_arriving(world):
+    world.store.add(make_life("SO1", cause="促销叠加价格异常"))
+
+    create(world, "SO1")
+
+    assert world.store.get("SO1").mended is None
+
+
 @pytest.mark.parametrize(
     "changes",
     [
