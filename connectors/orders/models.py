@@ -381,7 +381,13 @@ class NodePassage(EnvironmentModel):
         ]
         indexes: ClassVar = [
             models.Index(fields=["environment", "node", "entered_at"], name="passage_entered"),
-            models.Index(fields=["environment", "node", "left_at"], name="passage_left"),
+            # With the tenant it answers counts alone: the row policy asks for it.
+            models.Index(fields=["environment", "node", "left_at", "tenant"], name="passage_left"),
+            models.Index(
+                fields=["environment", "node", "left_at"],
+                condition=models.Q(is_inferred=True),
+                name="passage_inferred",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -39,7 +39,8 @@ def _receipt(order_no: str, placed_at: datetime) -> CanonicalReceipt:
     )
 
 
-def _fill(environment: Environment) -> None:
+def fill(environment: Environment) -> None:
+    """100,000 open orders, received and scored, with a board."""
     now = timezone.now()
     with for_environment(environment):
         install("promo", now)
@@ -76,7 +77,7 @@ def run() -> None:
     """Fill an environment, then time the pages as a signed-in supervisor gets them."""
     environment = make_environment()
     started = time.perf_counter()
-    _fill(environment)
+    fill(environment)
     print(f"{ORDERS:,} orders received and scored in {time.perf_counter() - started:.0f} s")  # noqa: T201
     user = User.objects.create_user(f"bench{time.time()}", tenant=environment.tenant)
     with for_tenant(environment.tenant):

@@ -8,6 +8,7 @@ gap; every figure and every list is made from those rows, which is why they agre
 from __future__ import annotations
 
 import statistics
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from django.db.models import (
     BigIntegerField,
     Case,
     CharField,
-    Count,
     Exists,
     F,
     FilteredRelation,
@@ -46,6 +46,7 @@ from workflows.reconciliation.points import Point, check_pair, list_places, list
 WINDOW = timedelta(days=30)
 # Beginnings of the age classes, in hours.
 AGES = (0, 1, 4, 12, 24)
+_AGE_SECONDS = tuple(3600.0 * hours for hours in AGES)
 MISSING, IN_TIME = "missing", "in_time"
 # Why an order need not come to the end (yet).
 EXCUSES = ("unpaid", "presale", "group", "refund")
@@ -69,6 +70,11 @@ class Gap:
     is_late: bool
     late_sources: tuple[str, ...] = ()
     is_now: bool = False
+
+    @cached_property
+    def at_s(self) -> float:
+        """The moment in seconds since 1970."""
+        return self.at.timestamp()
 
     @property
     def is_connected(self) -> bool:
@@ -169,10 +175,11 @@ def _base(gap: Gap) -> Any:
         rows = rows.annotate(since_at=F(f"order__{gap.start.column}"))
     else:
         code = NODE_CODES[gap.start.after - 1]
+        # Joined outward and tested in `_kind`, so that the database never begins with this side.
         rows = rows.annotate(
-            way=FilteredRelation("order__passages", condition=Q(order__passages__node=code))
-        ).filter(way__left_at__lte=gap.at)
-        rows = rows.annotate(since_at=F("way__left_at"))
+            way=FilteredRelation("order__passages", condition=Q(order__passages__node=code)),
+            since_at=F("way__left_at"),
+        )
     if gap.end.column:  # the system has it, wherever the river holds it
         column = f"order__{gap.end.column}"
         rows = rows.filter(Q(**{f"{column}__isnull": True}) | Q(**{f"{column}__gt": gap.at}))
@@ -180,13 +187,18 @@ def _base(gap: Gap) -> Any:
 
 
 def _kind(gap: Gap) -> Case:
-    """What an order of the gap is; the first that holds. `later` stood nowhere here at T yet.
+    """What an order of the gap is; the first that holds. `later` was not between the points at T.
 
     Entering is tested here, not in the filter: as a range beside the leaving one it would lead
     SQLite to the index on entering, which finds every passage there ever was.
     """
     at, patience = gap.at, GROUP_PATIENCE
-    whens = [When(entered_at__gt=at, then=Value(_LATER))]
+    whens = [
+        When(
+            Q(entered_at__gt=at) | Q(since_at__isnull=True) | Q(since_at__gt=at),
+            then=Value(_LATER),
+        )
+    ]
     if gap.end.before > 2:
         whens.append(When(node="payment", then=Value("unpaid")))
     whens += [
@@ -342,7 +354,7 @@ class GapFigures:
 
 
 def measure_gap(gap: Gap, rows: Sequence[GapRow]) -> GapFigures:
-    """The figures of rows read by `read_gap` (how many left the start: two more queries at most)."""
+    """The figures of rows read by `read_gap` (how many left the start: three more queries at most)."""
     missing = [row for row in rows if row.kind == MISSING]
     begins = (gap.at - WINDOW).timestamp()
     recent = sum(row.since > begins for row in rows)
@@ -368,13 +380,12 @@ def measure_gap(gap: Gap, rows: Sequence[GapRow]) -> GapFigures:
 
 
 def _age(gap: Gap, since: float) -> timedelta:
-    return timedelta(seconds=gap.at.timestamp() - since)
+    return timedelta(seconds=gap.at_s - since)
 
 
 def age_class(gap: Gap, row: GapRow) -> int:
     """Which class of AGES an order is in."""
-    hours = (gap.at.timestamp() - row.since) / 3600
-    return max(0, sum(hours >= low for low in AGES) - 1)
+    return max(0, bisect_right(_AGE_SECONDS, gap.at_s - row.since) - 1)
 
 
 def _shares(rows: Iterable[GapRow], key: Any) -> list[Share]:
@@ -396,12 +407,8 @@ def _ages(gap: Gap, rows: Sequence[GapRow]) -> list[Share]:
     return [parts.get(number, Share(number, 0, 0)) for number in range(len(AGES))]
 
 
-def _passages_left(gap: Gap) -> tuple[Any, Any]:
-    """Passages by which orders got the start behind them, within the window before the moment.
-
-    With `passed_at`; and the condition that an order really left: its end closes its last passage
-    too, and nothing follows that one.
-    """
+def _passages_left(gap: Gap) -> Any:
+    """Passages by which orders got the start behind them, within the window before the moment."""
     if gap.start.column:
         node, field = NODE_CODES[gap.start.before], "entered_at"
     else:
@@ -409,21 +416,32 @@ def _passages_left(gap: Gap) -> tuple[Any, Any]:
     rows = NodePassage.objects.filter(
         **{"node": node, f"{field}__gt": gap.at - WINDOW, f"{field}__lte": gap.at}
     )
+    return rows.annotate(passed_at=F(field))
+
+
+def _is_end(gap: Gap) -> Any:
+    """Passages that an order's end closed at the start: nothing follows them, it never left."""
+    if gap.start.column:
+        return Q(pk__in=[])
     later = NodePassage.objects.filter(
-        order=OuterRef("order"), node__in=NODE_CODES[NODE_CODES.index(node) + 1 :]
+        order=OuterRef("order"), node__in=NODE_CODES[gap.start.after :]
     )
-    is_left: Any = Q(is_inferred=False) | Exists(later) if field == "left_at" else Q()
-    return rows.annotate(passed_at=F(field)), is_left
+    return Q(is_inferred=True) & ~Exists(later)
 
 
 def _count_left(gap: Gap, rows: Sequence[GapRow]) -> int:
-    """How many orders have the start behind them, within the window before the moment."""
-    passages, is_left = _passages_left(gap)
-    counted: int = passages.aggregate(n=Count("pk", filter=is_left))["n"]
+    """How many orders have the start behind them, within the window before the moment.
+
+    Everybody and those that ended there, each from an index of its own.
+    """
+    passages = _passages_left(gap)
+    counted: int = passages.count() - passages.filter(_is_end(gap)).count()
     if not gap.is_now:
         # Orders nobody knew at the moment, found from their side: they are few, and indexed.
         unheard = Order.objects.filter(received_at__gt=gap.at, first_received_at__gt=gap.at)
-        counted -= unheard.filter(Exists(passages.filter(is_left, order=OuterRef("pk")))).count()
+        counted -= unheard.filter(
+            Exists(passages.filter(order=OuterRef("pk")).exclude(_is_end(gap)))
+        ).count()
     if gap.start.column:
         # Those the system has although the river holds them at an earlier node.
         begins = (gap.at - WINDOW).timestamp()
@@ -439,8 +457,7 @@ def list_left(gap: Gap, *, only_arrived: bool) -> Any:
     `only_arrived` leaves out those of the gap: they came to the end, or are over. Orders a system
     has while the river holds them earlier are in the count and not here.
     """
-    passages, is_left = _passages_left(gap)
-    found = passages.filter(is_left, order__first_received_at__lte=gap.at)
+    found = _passages_left(gap).filter(order__first_received_at__lte=gap.at).exclude(_is_end(gap))
     if only_arrived:
         inside = NodePassage.objects.filter(
             Q(left_at__isnull=True) | Q(left_at__gt=gap.at),
