@@ -91,7 +91,18 @@ NAVIGATION: tuple[tuple[Any, tuple[Destination, ...]], ...] = (
     ),
     (
         gettext_lazy("数据"),
-        (Destination("file_list", gettext_lazy("文件"), roles.IMPORT_FILES, (), "files"),),
+        (
+            Destination(
+                "connection_list",
+                gettext_lazy("连接器"),
+                roles.VIEW_BOARD,
+                ("connections_made",),
+            ),
+            Destination("unmapped_list", gettext_lazy("未映射"), roles.VIEW_BOARD),
+            Destination("quarantine_list", gettext_lazy("隔离区"), roles.VIEW_ORDERS),
+            Destination("backfill_list", gettext_lazy("补录"), roles.MANAGE_CONNECTORS),
+            Destination("file_list", gettext_lazy("文件"), roles.IMPORT_FILES, (), "files"),
+        ),
     ),
     (
         gettext_lazy("系统"),

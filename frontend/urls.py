@@ -7,12 +7,17 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from frontend.api import urls as api_urls
+from frontend.inbound import urls as inbound_urls
 from frontend.pages import (
     addresses,
     api_access,
+    backfills,
+    calls,
     canvas,
     checks,
     completion,
+    connection_wizard,
+    connections,
     files,
     functions,
     gaps,
@@ -22,6 +27,7 @@ from frontend.pages import (
     login,
     nodes,
     orders,
+    quarantine,
     reviews,
     robot_ledger,
     rollup,
@@ -57,8 +63,14 @@ urlpatterns = [
     *functions.urlpatterns,
     *guide.urlpatterns,
     *files.urlpatterns,
+    *connection_wizard.urlpatterns,
+    *connections.urlpatterns,
+    *quarantine.urlpatterns,
+    *calls.urlpatterns,
+    *backfills.urlpatterns,
     # one line per page module
     *api_access.urlpatterns,
     *api_urls.urlpatterns,
+    *inbound_urls.urlpatterns,
     path("admin/", admin.site.urls),
 ]

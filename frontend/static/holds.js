@@ -5,7 +5,7 @@
     const button = form.querySelector("[data-choose-label]");
     const bar = form.querySelector(".choose-bar");
     const all = form.querySelector("[data-choose-all]");
-    const boxes = [...form.querySelectorAll('input[name="hold"]')];
+    const boxes = [...form.querySelectorAll('tbody input[type="checkbox"]')];
     if (!button || boxes.length === 0) {
       if (bar) bar.hidden = true;
       continue;

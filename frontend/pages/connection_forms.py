@@ -1,0 +1,182 @@
+"""The form of a connection: a vendor's questions, what was answered, what is wrong with it.
+
+A secret goes in and never comes out: of an answer that is stored the page shows the last four
+characters, of a draft what was typed stays sealed in the session.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.http import QueryDict
+from django.utils.translation import gettext as _
+
+from config.errors import Phrase
+from config.secrets import decrypt, encrypt
+from config.wording import say
+from connectors.adapters.base import Connector, CredentialField
+from connectors.shops.connections import hint_secrets
+
+DRAFT_PURPOSE = "connection.draft"
+MAX_NAME, MAX_URL, MAX_ANSWER, MAX_SHOWN = 60, 300, 8000, 4000
+PREFIX = "f_"
+
+
+@dataclass
+class Draft:
+    """A connection that is being filled in. `sealed` holds its secrets, `trial` what a call said.
+
+    `kept` are the hints of secrets that are stored with the connection already.
+    """
+
+    key: str
+    vendor: str
+    name: str = ""
+    base_url: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    sealed: str = ""
+    hints: dict[str, str] = field(default_factory=dict)
+    trial: dict[str, Any] | None = None
+    is_filled: bool = False
+    kept: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """What was typed, in clear: for the call and for the service that stores it."""
+        if not self.sealed:
+            return {}
+        found: dict[str, str] = json.loads(decrypt(self.sealed, purpose=DRAFT_PURPOSE))
+        return found
+
+    def seal(self, secrets: Mapping[str, str]) -> None:
+        """Keep these secrets, sealed."""
+        self.sealed = encrypt(json.dumps(dict(secrets)), purpose=DRAFT_PURPOSE) if secrets else ""
+        self.hints = hint_secrets(secrets)
+
+    @property
+    def is_tried(self) -> bool:
+        return bool(self.trial and self.trial["ok"])
+
+
+@dataclass(frozen=True)
+class Question:
+    """One field as the template draws it. Of a secret `value` is always empty."""
+
+    field: CredentialField
+    label: str
+    help: str
+    value: str
+    is_stored: bool
+    hint: str
+    error: str
+
+    @property
+    def name(self) -> str:
+        return PREFIX + self.field.name
+
+    @property
+    def is_required(self) -> bool:
+        return self.field.is_required and not self.is_stored
+
+
+def list_questions(connector: Connector, draft: Draft, errors: Mapping[str, str]) -> list[Question]:
+    """The vendor's fields with what is known of them."""
+    return [
+        Question(
+            field=f,
+            label=_(f.label),
+            help=_(f.help) if f.help else "",
+            value="" if f.is_secret else str(draft.config.get(f.name, "")),
+            is_stored=f.is_secret and (f.name in draft.hints or f.name in draft.kept),
+            hint=draft.hints.get(f.name) or draft.kept.get(f.name, ""),
+            error=errors.get(f.name, ""),
+        )
+        for f in connector.fields
+    ]
+
+
+def read_form(connector: Connector, draft: Draft, posted: QueryDict) -> dict[str, str]:
+    """Take the answers into the draft; what is wrong by field ("name", "base_url", or a field's)."""
+    errors: dict[str, str] = {}
+    if "name" in posted:
+        draft.name = " ".join(posted.get("name", "").split())[:MAX_NAME]
+    if not draft.name:
+        errors["name"] = _("请填写名称，例如店铺在平台上的名字")
+    draft.base_url = posted.get("base_url", draft.base_url).strip()[:MAX_URL].rstrip("/")
+    if problem := check_address(draft.base_url):
+        errors["base_url"] = problem
+    secrets = draft.secrets
+    for f in connector.fields:
+        answer = posted.get(PREFIX + f.name, "").strip()
+        if len(answer) > MAX_ANSWER:
+            errors[f.name] = _("太长了，最多 %(n)s 个字符") % {"n": MAX_ANSWER}
+        elif f.choices and answer and answer not in dict(f.choices):
+            errors[f.name] = _("请从列表里选一项")
+        elif f.is_secret:
+            if answer:
+                secrets[f.name] = answer
+        elif answer:
+            draft.config[f.name] = answer
+        else:
+            draft.config.pop(f.name, None)
+        is_there = f.name in (secrets | draft.kept if f.is_secret else draft.config)
+        if f.is_required and not is_there:
+            errors.setdefault(f.name, _("请填写「%(label)s」") % {"label": _(f.label)})
+    draft.seal(secrets)
+    draft.is_filled, draft.trial = not errors, None
+    return errors
+
+
+def check_address(address: str) -> str:
+    """What is wrong with the form of an address, or "". Whether it may be reached, the door says."""
+    if not address:
+        return _("请填写接口地址")
+    try:
+        parts = urlsplit(address)
+        is_bad = parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0
+    except ValueError:
+        return _("这不是有效的网址")
+    if is_bad or any(ord(c) <= 32 or ord(c) == 127 for c in address):
+        return _("接口地址应以 https:// 开头，例如 https://api.example.com")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        return _("接口地址里不要带用户名、密码或问号后面的部分，密钥填在下面的格子里")
+    return ""
+
+
+def get_host(address: str) -> str:
+    """host:port of an address, as the allow-list writes it."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port or (80 if parts.scheme == "http" else 443)
+    except ValueError:
+        return ""
+    return f"{parts.hostname or ''}:{port}"
+
+
+def keep_trial(draft: Draft, trial: Any) -> None:
+    """Remember what a test call said: words as a template, so that every reader has their own."""
+    draft.trial = {
+        "ok": trial.ok,
+        "message": trial.words.message,
+        "params": {
+            name: say(part) if isinstance(part, Phrase) else str(part)
+            for name, part in trial.words.params.items()
+        },
+        "answer": trial.answer[:MAX_SHOWN],
+        "code": trial.code,
+    }
+
+
+def say_trial(draft: Draft) -> dict[str, Any] | None:
+    """The trial as the template shows it."""
+    if draft.trial is None:
+        return None
+    return draft.trial | {
+        "words": say(Phrase(draft.trial["message"], draft.trial["params"])),
+        "is_refused": draft.trial["code"] in {"address_refused", "name_not_resolved"},
+        "host": get_host(draft.base_url),
+    }
