@@ -21,6 +21,7 @@ API_VERSION = "2"
 SIGN_METHOD = "hmac-sha256"
 PROBE_TAG = "0"
 _MAX_MESSAGES = 500
+_MAX_ID = 190  # the replay table keeps 200 characters of a key
 _HMAC_NAMES = frozenset({SIGN_METHOD})
 _MD5_NAMES = frozenset({"", "md5"})
 
@@ -99,10 +100,23 @@ def verify_push(
     """Check a push over its raw bytes, before anything parses them, and read its messages.
 
     Douyin signs no time, so there is no time window: the replay keys (`msg_id` of each message)
-    are the only guard, and the replay table has to keep them for good. `secrets`: the one in
-    force, and the one before it while a key is being changed. Answer with PUSH_ANSWER within 5 s.
+    are the only guard, and the replay table has to keep them for good. Answer with PUSH_ANSWER
+    within 5 s.
 
     Raises SignatureRefused; PayloadError when the signature holds but the body is no push.
+    """
+    check_push(headers, body, app_key=app_key, secrets=secrets)
+    messages = read_push(body)
+    keys = tuple(f"douyin:{m.message_id}" for m in messages if not m.is_probe)
+    return Verified(replay_keys=keys), messages
+
+
+def check_push(
+    headers: Mapping[str, str], body: bytes, *, app_key: str, secrets: Sequence[str]
+) -> None:
+    """Check the signature of a push over its raw bytes; raises SignatureRefused.
+
+    `secrets`: the one in force, and the one before it while a key is being changed.
     """
     given = {name.lower(): value for name, value in headers.items()}
     sign, method = given.get("event-sign", ""), given.get("sign-method", "").lower()
@@ -122,42 +136,44 @@ def verify_push(
     ]
     if not any(held):
         raise SignatureRefused(gettext_noop("抖店推送的签名不符，请核对应用密钥"))
-    messages = read_push(body)
-    keys = tuple(f"douyin:{m.message_id}" for m in messages if not m.is_probe)
-    return Verified(replay_keys=keys), messages
 
 
 PUSH_ANSWER: Mapping[str, object] = {"code": 0, "msg": "success"}
 
 
 def read_push(body: bytes) -> tuple[PushMessage, ...]:
-    """The messages of a push in their order. `data` is a JSON text inside the JSON."""
+    """The messages of a push in their order. Raises PayloadError naming the field."""
+    return tuple(read_message(item, index) for index, item in enumerate(split_push(body)))
+
+
+def split_push(body: bytes) -> list[object]:
+    """The messages of a push, not read yet; raises PayloadError when it is no list of them."""
     value = read_payload(body)
     if not isinstance(value, list) or len(value) > _MAX_MESSAGES:
         raise PayloadError(gettext_noop("抖店推送应为消息列表"), code="payload_field", field="$")
-    messages = []
-    for index, item in enumerate(value):
-        reader = Reader(item, f"[{index}]")
-        tag = reader.required_identifier("tag", limit=20)
-        raw = reader.raw("data")
-        content = Reader(
-            read_payload(raw) if isinstance(raw, str) and raw else raw or {},
-            reader.path_of("data"),
-        )
-        is_probe = tag == PROBE_TAG
-        messages.append(
-            PushMessage(
-                tag=tag,
-                message_id=(
-                    reader.identifier("msg_id", limit=200)
-                    if is_probe
-                    else reader.required_identifier("msg_id", limit=200)
-                ),
-                order_no=content.identifier("p_id"),
-                content=content.mapping,
-            )
-        )
-    return tuple(messages)
+    return value
+
+
+def read_message(item: object, index: int) -> PushMessage:
+    """One message of a push; `data` is a JSON text inside the JSON. Raises PayloadError."""
+    reader = Reader(item, f"[{index}]")
+    tag = reader.required_identifier("tag", limit=20)
+    is_probe = tag == PROBE_TAG
+    raw = reader.raw("data")
+    content = Reader(
+        read_payload(raw) if isinstance(raw, str) and raw else raw or {},
+        reader.path_of("data"),
+    )
+    return PushMessage(
+        tag=tag,
+        message_id=(
+            reader.identifier("msg_id", limit=_MAX_ID)
+            if is_probe
+            else reader.required_identifier("msg_id", limit=_MAX_ID)
+        ),
+        order_no=content.identifier("p_id"),
+        content=content.mapping,
+    )
 
 
 def _hmac(secret: str, message: bytes) -> str:
