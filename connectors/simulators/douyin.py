@@ -116,11 +116,11 @@ class Douyin:
             raise Refusal(70000, "API已下线", "isv.api-offline", "接口不存在或已下线")
         if call.method != "POST":
             raise _invalid("isv.parameter-invalid", "请使用POST")
-        method = call.path.strip("/").replace("/", ".")
+        method, page = self.operation(call)
         params = self._check_call(query, method, call)
-        if self.faults.take(self.name, method, kinds={"service_error"}) is not None:
+        if self.faults.take(self.name, method, page, {"service_error"}) is not None:
             raise Refusal(20000, "服务不可用", "isp.service-error", "服务异常，请稍后重试")
-        is_throttled = self.faults.take(self.name, method, kinds={"throttle"}) is not None
+        is_throttled = self.faults.take(self.name, method, page, {"throttle"}) is not None
         if is_throttled or self._bucket.take(call.at) > 0:
             raise Refusal(60000, "平台限流", "isv.flow-limit", "请求过于频繁，请稍后重试")
         if is_token:

@@ -159,7 +159,7 @@ class Tmall:
             raise Refusal(34, "Unsupported Version")
         self._check_time(params, call.at)
         self._check_sign(params)
-        self._check_rate(method, call)
+        self._check_rate(method, self.operation(call)[1], call)
         shop = self._find_shop(params, call.at) if needs_session else None
         return method, do(params, shop, call)
 
@@ -178,10 +178,10 @@ class Tmall:
         if right is None or not hmac.compare_digest(right.encode(), given.encode()):
             raise Refusal(25, "Invalid Signature", "isv.invalid-signature")
 
-    def _check_rate(self, method: str, call: Call) -> None:
-        if self.faults.take(self.name, method, kinds={"service_error"}) is not None:
+    def _check_rate(self, method: str, page: int | None, call: Call) -> None:
+        if self.faults.take(self.name, method, page, {"service_error"}) is not None:
             raise Refusal(15, "Remote service error", "isp.remote-service-error", "服务暂不可用")
-        fault = self.faults.take(self.name, method, kinds={"throttle"})
+        fault = self.faults.take(self.name, method, page, {"throttle"})
         wait = (fault.seconds or 1.0) if fault is not None else self._bucket.take(call.at)
         if wait > 0:
             raise limited("accesscontrol.limited-by-api-access-count", wait)

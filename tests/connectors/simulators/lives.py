@@ -16,7 +16,7 @@ def minutes(count: float) -> datetime:
     return T0 + timedelta(minutes=count)
 
 
-def make_life(number: int = 1, channel: str = "tmall", at: float = 0.0, **more: Any) -> Life:
+def make_life(number: int = 1, at: float = 0.0, channel: str = "tmall", **more: Any) -> Life:
     """A plain order placed `at` minutes after the start, with two lines and 5 yuan off."""
     first = 2_890_000_000_000_000_000 if channel == "tmall" else 6_919_000_000_000_000_000
     made = {

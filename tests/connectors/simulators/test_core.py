@@ -104,7 +104,7 @@ def test_a_bucket_refuses_after_its_burst_and_says_how_long() -> None:
 
 
 def test_the_store_keeps_insertion_order_per_channel_and_tells_changes_once() -> None:
-    first, second, other = make_life(2), make_life(1), make_life(3, "douyin")
+    first, second, other = make_life(2), make_life(1), make_life(3, channel="douyin")
     store = Store(first, second, other)
     assert store.of("tmall") == [first, second]
     position, changed = store.changes_since(0)

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
-from connectors.simulators.keys import PlatformKeys, ShopToken
 from connectors.simulators.life import Life, LifeLine, LifePromotion, LifeShipment
 from connectors.simulators.tmall import Tmall
 from tests.connectors.simulators.lives import TMALL_SHOP, make_life, minutes
-from tests.connectors.simulators.wire_world import WireWorld
-
-GMT8 = timezone(timedelta(hours=8))
-SECRET = "demo-top-secret"
-KEYS = PlatformKeys(
-    "10000001",
+from tests.connectors.simulators.tmall_caller import (
+    DETAIL,
+    FORM,
+    KEYS,
+    LIST,
     SECRET,
-    (
-        ShopToken(TMALL_SHOP, "2200000001", "sess-demo-1", "refresh-1"),
-        ShopToken("别家旗舰店", "2200000002", "sess-demo-2", "refresh-2"),
-    ),
+    Top,
+    at,
+    numbers,
+    signed,
+    text,
 )
-LIST = "taobao.trades.sold.increment.get"
-DETAIL = "taobao.trade.fullinfo.get"
+
 EVERYTHING = (
     "tid,tid_str,type,status,title,seller_nick,buyer_open_uid,alipay_no,created,pay_time,modified,"
     "consign_time,end_time,send_time,est_con_time,timeout_action_time,delivery_time,collect_time,"
@@ -55,84 +51,12 @@ LINE_FIELDS = frozenset(
 )  # fmt: skip
 
 
-def text(moment: datetime) -> str:
-    """A moment as TOP writes it."""
-    return moment.astimezone(GMT8).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def signed(params: dict[str, str], secret: str = SECRET) -> dict[str, str]:
-    """The parameters with their signature, by the words of channels.md 3.1."""
-    joined = "".join(k + params[k] for k in sorted(params) if params[k] != "" and k != "sign")
-    how = params.get("sign_method", "md5")
-    if how == "md5":
-        given = hashlib.md5(f"{secret}{joined}{secret}".encode()).hexdigest()  # noqa: S324
-    else:
-        kind = hashlib.md5 if how == "hmac" else hashlib.sha256
-        given = hmac.new(secret.encode(), joined.encode(), kind).hexdigest()
-    return {**params, "sign": given.upper()}
-
-
-class Top(WireWorld):
-    """A seller's program, written for the tests."""
-
-    app: Tmall
-
-    def params(self, method: str, session: str = "sess-demo-1", **more: Any) -> dict[str, str]:
-        common = {
-            "method": method, "app_key": "10000001", "session": session, "format": "json",
-            "v": "2.0", "sign_method": "md5", "timestamp": text(self.clock.now()),
-        }  # fmt: skip
-        return {**common, **{key: str(value) for key, value in more.items()}}
-
-    def send(self, params: dict[str, str]) -> dict[str, Any]:
-        reply = self.call("POST", "/tmall/router/rest", urlencode(params).encode(), FORM)
-        assert reply.status == 200
-        return json.loads(reply.body)  # type: ignore[no-any-return]
-
-    def ask(self, method: str, **more: Any) -> dict[str, Any]:
-        """A right call; gives what is inside the answer."""
-        answer = self.send(signed(self.params(method, **more)))
-        name = method.removeprefix("taobao.").replace(".", "_") + "_response"
-        assert list(answer) == [name], answer
-        return answer[name]  # type: ignore[no-any-return]
-
-    def refused(self, params: dict[str, str]) -> dict[str, Any]:
-        answer = self.send(params)
-        assert list(answer) == ["error_response"], answer
-        return answer["error_response"]  # type: ignore[no-any-return]
-
-    def page(self, start: float, end: float, page: int = 1, **more: Any) -> dict[str, Any]:
-        """One page of the increment list; start and end in minutes."""
-        wish = {
-            "fields": "tid,tid_str,status,modified", "start_modified": text(minutes(start)),
-            "end_modified": text(minutes(end)), "page_no": page, "page_size": 40,
-        }  # fmt: skip
-        return self.ask(LIST, **{**wish, **more})
-
-    def detail(self, life: Life, fields: str = EVERYTHING, **more: Any) -> dict[str, Any]:
-        answer = self.ask(DETAIL, tid=life.order_no, fields=fields, **more)
-        return answer["trade"]  # type: ignore[no-any-return]
-
-
-FORM = {"Content-Type": "application/x-www-form-urlencoded;charset=utf-8"}
-
-
-def numbers(answer: dict[str, Any]) -> list[str]:
-    """The order numbers of a list answer, in its order."""
-    return [trade["tid_str"] for trade in answer.get("trades", {}).get("trade", [])]
-
-
 @pytest.fixture
 def top() -> Iterator[Top]:
     world = Top(at=minutes(0))
     world.app = Tmall(world.store, world.clock, world.faults, KEYS)
     with world.serving(tmall=world.app):
         yield world
-
-
-def at(world: Top, moment: float) -> None:
-    """Set the world's clock to so many minutes."""
-    world.clock.set(minutes(moment))
 
 
 # -- signatures ----------------------------------------------------------------------------------
@@ -262,7 +186,7 @@ class _AnyText:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, str) and bool(other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 ANY_TEXT = _AnyText()
@@ -416,7 +340,7 @@ def test_simplify_flattens_lists(top: Top) -> None:
     assert answer["trades"] == [
         {"tid_str": life.order_no, "orders": [{"title": "羊绒围巾"}, {"title": "羊毛帽"}]}
     ]
-    whole = top.detail(life, simplify="true")
+    whole = top.detail(life, EVERYTHING, simplify="true")
     assert isinstance(whole["orders"], list)
     assert isinstance(whole["logistics_infos"], list)
 
@@ -494,7 +418,7 @@ def test_the_detail_has_every_field_of_the_manual(top: Top) -> None:
     )  # fmt: skip
     top.store.add(life)
     at(top, 10)
-    trade = top.detail(life, include_oaid="true")
+    trade = top.detail(life, EVERYTHING, include_oaid="true")
     assert set(trade) == set(EVERYTHING.split(","))
     assert trade["tid"] == int(life.order_no) == int(trade["tid_str"])
     assert set(trade["orders"]["order"][0]) >= LINE_FIELDS
@@ -517,7 +441,7 @@ def test_money_adds_up_in_yuan(top: Top) -> None:
         assert len(cents) == 2
         return int(whole) * 100 + int(cents)
 
-    trade = top.detail(life)
+    trade = top.detail(life, EVERYTHING)
     assert fen(trade["total_fee"]) == 25_000
     assert fen(trade["discount_fee"]) == 2_333
     assert fen(trade["platform_subsidy_fee"]) == 1_500
@@ -528,13 +452,13 @@ def test_money_adds_up_in_yuan(top: Top) -> None:
     for line in lines:
         assert fen(line["payment"]) == fen(line["price"]) * line["num"] - fen(line["discount_fee"])
     at(top, 20)
-    assert fen(top.detail(life)["payment"]) == life.payable_fen
+    assert fen(top.detail(life, EVERYTHING)["payment"]) == life.payable_fen
 
 
 def test_the_one_line_of_an_order_bears_the_freight(top: Top) -> None:
     top.store.add(life := make_life(1, lines=[LifeLine("A", "围巾", 1, 5_000)], paid=minutes(1)))
     at(top, 2)
-    trade = top.detail(life)
+    trade = top.detail(life, EVERYTHING)
     assert trade["orders"]["order"][0]["payment"] == trade["payment"] == "55.00"
 
 
@@ -548,7 +472,7 @@ def test_oaid_needs_five_fields_and_the_wish_for_it(top: Top) -> None:
 
 def test_the_receiver_is_masked_but_its_region_is_not(top: Top) -> None:
     top.store.add(life := make_life(1))
-    trade = top.detail(life)
+    trade = top.detail(life, EVERYTHING)
     assert trade["receiver_name"] == "王**"
     assert trade["receiver_mobile"] == "*******1234"
     assert "1号" not in trade["receiver_address"]
@@ -612,7 +536,7 @@ def test_each_standing_has_the_platforms_words(
 ) -> None:
     top.store.add(life)
     at(top, 10)
-    trade = top.detail(life)
+    trade = top.detail(life, EVERYTHING)
     assert {key: trade[key] for key in expected} == expected
 
 
@@ -620,12 +544,12 @@ def test_nothing_later_than_now_shows(top: Top) -> None:
     life = make_life(1, paid=minutes(5), shipped=minutes(50), refund_requested=minutes(40))
     top.store.add(life)
     at(top, 10)
-    trade = top.detail(life)
+    trade = top.detail(life, EVERYTHING)
     assert trade["modified"] == text(minutes(5))
     assert trade["consign_time"] == ""
     assert {line["refund_status"] for line in trade["orders"]["order"]} == {"NO_REFUND"}
     at(top, 45)
-    assert {line["refund_status"] for line in top.detail(life)["orders"]["order"]} == {
+    assert {line["refund_status"] for line in top.detail(life, EVERYTHING)["orders"]["order"]} == {
         "WAIT_SELLER_AGREE"
     }
 
@@ -635,7 +559,7 @@ def test_of_a_part_shipped_order_only_the_sent_line_is_sent(top: Top) -> None:
     life = make_life(1, paid=minutes(5), part_shipped=minutes(8), shipments=(parcel,))
     top.store.add(life)
     at(top, 10)
-    trade = top.detail(life)
+    trade = top.detail(life, EVERYTHING)
     assert (trade["status"], trade["is_part_consign"]) == ("SELLER_CONSIGNED_PART", True)
     sent, kept = trade["orders"]["order"]
     assert (sent["status"], sent["invoice_no"]) == ("WAIT_BUYER_CONFIRM_GOODS", "SF1")
@@ -647,7 +571,7 @@ def test_a_refunded_line_is_closed_and_lowers_the_payment(top: Top) -> None:
     life.lines[1].refunded = minutes(8)
     top.store.add(life)
     at(top, 10)
-    trade = top.detail(life)
+    trade = top.detail(life, EVERYTHING)
     kept, gone = trade["orders"]["order"]
     assert trade["status"] == kept["status"] == "WAIT_SELLER_SEND_GOODS"
     assert (gone["status"], gone["refund_status"]) == ("TRADE_CLOSED", "SUCCESS")
@@ -664,11 +588,11 @@ def test_gifts_are_promised_by_promotions_and_linked_both_ways(top: Top) -> None
                      gifts_packed_at=minutes(8))  # fmt: skip
     top.store.add(life)
     at(top, 5)
-    trade = top.detail(life)
+    trade = top.detail(life, EVERYTHING)
     assert trade["promotion_details"]["promotion_detail"][0]["gift_item_num"] == "1"
     assert len(trade["orders"]["order"]) == 1
     at(top, 10)
-    main, added = top.detail(life)["orders"]["order"]
+    main, added = top.detail(life, EVERYTHING)["orders"]["order"]
     assert (added["is_free_gift"], added["gift_mids"]) == ("1", main["oid_str"])
     assert (main["has_gift"], main["gift_mids"]) == ("1", added["oid_str"])
 
@@ -679,7 +603,7 @@ def test_gifts_are_promised_by_promotions_and_linked_both_ways(top: Top) -> None
 def consume(top: Top, **more: Any) -> list[dict[str, Any]]:
     """The messages of one consuming call."""
     answer = top.ask("taobao.tmc.messages.consume", session="", **{"quantity": 100, **more})
-    return answer.get("messages", {}).get("tmc_message", [])  # type: ignore[no-any-return]
+    return answer.get("messages", {}).get("tmc_message", [])
 
 
 TOPICS = "taobao_trade_TradeCreate,taobao_trade_TradeBuyerPay,taobao_trade_TradeChanged"
