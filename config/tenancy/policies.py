@@ -140,12 +140,18 @@ class TrimScopedTables(migrations.operations.base.Operation):
         ]
 
     def state_forwards(self, app_label: str, state: Any) -> None:
-        """Both fields lose their index."""
-        for model in self._models(app_label, state):
+        """Both fields lose their index.
+
+        Read from the models' states: asking for `state.apps` here would build all models anew at
+        every later change, which made ten seconds of a second's migrations.
+        """
+        for (label, model_name), model in list(state.models.items()):
+            if label != app_label or not {"tenant", "environment"} <= model.fields.keys():
+                continue
             for name in ("tenant", "environment"):
-                field = state.models[app_label, model._meta.model_name].fields[name].clone()
+                field = model.fields[name].clone()
                 field.db_index = False
-                state.alter_field(app_label, model._meta.model_name, name, field, True)
+                state.alter_field(app_label, model_name, name, field, True)
 
     def database_backwards(self, *args: Any) -> None:
         """Nothing that is read depends on them."""
