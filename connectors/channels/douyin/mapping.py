@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from config.errors import gettext_noop
-from connectors.orders.canonical import CanonicalLine, CanonicalOrder, CanonicalPayment
+from connectors.orders.canonical import (
+    CanonicalLine,
+    CanonicalOrder,
+    CanonicalParcelLine,
+    CanonicalPayment,
+    CanonicalPromotion,
+    CanonicalShipment,
+)
 from connectors.orders.statuses import (
     PAID_STAGES,
     GroupState,
@@ -26,18 +33,20 @@ from connectors.wire import Mapped, Notice, PayloadError, Reader
 CHANNEL = "douyin"
 RISK_REVIEW = gettext_noop("风控审核中")
 
-_UNPAID, _PAID, _CANCELLED = 1, 105, 4
-_PLAIN_STAGES: Mapping[int, Stage] = {
-    2: Stage.AWAIT_SHIP,
-    101: Stage.PART_SHIPPED,
-    3: Stage.SHIPPED,
-    5: Stage.COMPLETED,
+# order_status -> stage (channels.md 5.4); payment, group, review and presale refine three of them.
+STAGES: Mapping[str, str] = {
+    "1": Stage.AWAIT_PAY,
+    "105": Stage.PAY_PROCESSING,
+    "2": Stage.AWAIT_SHIP,
+    "101": Stage.PART_SHIPPED,
+    "3": Stage.SHIPPED,
+    "4": Stage.CLOSED_REFUNDED,
+    "5": Stage.COMPLETED,
 }
-_STATUSES = frozenset({_UNPAID, _PAID, _CANCELLED, *_PLAIN_STAGES})
 _PARTLY_PAID = 103
 # 发货前退款完结, 发货后退款完结, 收货后退款完结
 _REFUNDED_MAIN = frozenset({21, 22, 39})
-_MAIN_STATUSES = _STATUSES | _REFUNDED_MAIN | {_PARTLY_PAID}
+_MAIN_STATUSES = frozenset({int(code) for code in STAGES} | _REFUNDED_MAIN | {_PARTLY_PAID})
 
 _GROUP_TRADE = 1
 _PRESALE_GIFT_TRADE = 102
@@ -74,6 +83,8 @@ _AFTER_SALES: Mapping[int, RefundState] = {
 # 3 exchange, 6 price protection, 7 resend: the order's money does not come back.
 _NO_REFUND_TYPES = frozenset({3, 6, 7})
 _REFUND_SUCCEEDED = 3
+_ADDRESS_TAGS = ("改地址", "修改地址", "地址修改", "地址变更", "变更地址", "地址待确认")
+_URGED_TAGS = ("催发货", "催单", "催促发货")
 _OPEN_REFUNDS = (RefundState.REQUESTED, RefundState.WAITING_RETURN, RefundState.REJECTED)
 
 
@@ -90,33 +101,42 @@ class _Phase:
 
 
 def map_order(
-    payload: object, *, shop: str, in_risk_review: bool = False
+    payload: object,
+    *,
+    shop: str,
+    in_risk_review: bool = False,
+    stages: Mapping[str, str] = STAGES,
 ) -> Mapped[CanonicalOrder]:
     """One element of `shop_order_list`, or `shop_order_detail`, as an order.
 
     `in_risk_review`: the order came from the list asked with abnormal_order=2; nothing inside the
-    payload tells it. An unknown status gives Stage.UNKNOWN and a notice.
+    payload tells it. `stages`: by "order_status/main_status" or "order_status", as mapped by the
+    business. An unknown status gives Stage.UNKNOWN and a notice.
     Raises PayloadError, which names the field.
     """
     order = Reader(payload)
     notices: list[Notice] = []
     sku_orders = order.many("sku_order_list")
-    lines = _map_lines(sku_orders)
+    lines = _map_lines(sku_orders, notices)
+    refund_state = _find_refund(sku_orders)
     phases = _read_phases(order, sku_orders)
     is_group = any(line.integer("trade_type") == _GROUP_TRADE for line in sku_orders)
     status, main = order.required_integer("order_status"), order.integer("main_status")
     paid_at = order.unix_seconds("pay_time")
-    stage = _find_stage(
-        status=status,
-        main=main,
+    raw_status = str(status) if main in (None, status) else f"{status}/{main}"
+    told = stages.get(raw_status, stages.get(str(status), ""))
+    is_known = told in set(Stage) and told != Stage.UNKNOWN
+    stage = _refine_stage(
+        Stage(told) if is_known else Stage.UNKNOWN,
+        main=None if raw_status in stages else main,
         is_paid=paid_at is not None,
         is_group=is_group,
         is_deposit_paid=_is_balance_open(phases),
         in_risk_review=in_risk_review,
     )
-    if status not in _STATUSES:
+    if not is_known:
         notices.append(Notice("unmapped_status", order.path_of("order_status"), str(status)))
-    if main is not None and main not in _MAIN_STATUSES:
+    if main is not None and main not in _MAIN_STATUSES and raw_status not in stages:
         notices.append(Notice("unmapped_value", order.path_of("main_status"), str(main)))
     if stage in (Stage.AWAIT_PAY, Stage.DEPOSIT_PAID):
         paid_at = None  # of a presale only the deposit is in
@@ -131,7 +151,7 @@ def map_order(
         order_no=order_no,
         channel=CHANNEL,
         shop=shop,
-        raw_status=str(status) if main in (None, status) else f"{status}/{main}",
+        raw_status=raw_status,
         stage=stage,
         placed_at=order.unix_seconds("create_time"),
         paid_at=paid_at,
@@ -158,9 +178,14 @@ def map_order(
         paid_fen=payable if is_paid else None,
         payment_method=method,
         is_cod=is_cod,
-        refund_state=_find_refund(sku_orders, notices),
+        refund_state=refund_state,
         group_state=_find_group_state(is_group, stage),
+        is_credit_pay=order.integer("pay_type") == _PAY_LATER,
+        partial_refund=refund_state is not RefundState.DONE
+        and any(line.refund_state == RefundState.DONE for line in lines),
         risk_state=RISK_REVIEW if in_risk_review else "",
+        address_change_pending=_has_tag(order, _ADDRESS_TAGS),
+        buyer_urged=_has_tag(order, _URGED_TAGS),
         presale_phase=_find_presale_phase(phases),
         deposit_fen=deposit.amount_fen if deposit else None,
         deposit_paid_at=deposit.paid_at if deposit else None,
@@ -190,33 +215,35 @@ def map_order(
             paid_at=paid_at if is_paid else None,
             amount_fen=payable,
         ),
+        promotions=_read_promotions(order),
+        shipments=_read_parcels(order),
         raw=order.mapping,
     )
     return Mapped(mapped, tuple(notices))
 
 
-def _find_stage(
+def _refine_stage(
+    stage: Stage,
     *,
-    status: int,
     main: int | None,
     is_paid: bool,
     is_group: bool,
     is_deposit_paid: bool,
     in_risk_review: bool,
 ) -> Stage:
-    """The table of channels.md 5.4, its rows from the narrowest on."""
-    if status not in _STATUSES:
-        return Stage.UNKNOWN
-    if status == _CANCELLED or main in _REFUNDED_MAIN:
+    """What else the order tells about the stage of its status, the narrowest first (5.4)."""
+    if stage is Stage.UNKNOWN:
+        return stage
+    if _is_closed(stage) or main in _REFUNDED_MAIN:
         return Stage.CLOSED_REFUNDED if is_paid else Stage.CLOSED_UNPAID
-    if status == _UNPAID:
+    if stage is Stage.AWAIT_PAY:
         is_part = is_deposit_paid or main == _PARTLY_PAID
         return Stage.DEPOSIT_PAID if is_part else Stage.AWAIT_PAY
-    if status == _PAID:
+    if stage is Stage.PAY_PROCESSING:
         if is_group:
             return Stage.AWAIT_GROUP
         return Stage.PLATFORM_HOLD if in_risk_review else Stage.PAY_PROCESSING
-    return _PLAIN_STAGES[status]
+    return stage
 
 
 def _is_closed(stage: Stage) -> bool:
@@ -366,10 +393,144 @@ def _sum_told(amounts: Iterable[int | None]) -> int | None:
     return sum(told) if told else None
 
 
+# -- promotions and parcels --------------------------------------------------------------------
+
+# Where promotions stand, and who stands for the money when the shares do not tell.
+_DISCOUNTS = (
+    ("shop_discount_detail", "shop"),
+    ("platform_discount_detail", "platform"),
+    ("kol_discount_detail", "author"),
+)
+_CAMPAIGN_NAMES: Mapping[int, str] = {
+    100: gettext_noop("店铺满减"),
+    110: gettext_noop("平台满减"),
+    150: gettext_noop("立减"),
+}
+_LINE_CAMPAIGN_NAMES: Mapping[int, str] = {
+    7: gettext_noop("限时特卖"),
+    10: gettext_noop("定金预售"),
+    11: gettext_noop("尾款"),
+    13: gettext_noop("达人价"),
+    14: gettext_noop("限时限量"),
+    120: gettext_noop("拼团"),
+}
+
+
+def _read_promotions(order: Reader) -> tuple[CanonicalPromotion, ...]:
+    """Coupons, full reductions, red packets and coins of the order, then the lines' campaigns.
+
+    A line's campaign tells no amount: the price is lower already.
+    """
+    found: list[CanonicalPromotion] = []
+    detail = order.one("promotion_detail")
+    for key, funder in _DISCOUNTS:
+        part = detail.one(key)
+        for coupon in part.many("coupon_info"):
+            kind = coupon.identifier("coupon_type", limit=20)
+            found.append(
+                CanonicalPromotion(
+                    promotion_id=coupon.identifier("coupon_id", limit=100),
+                    tool=f"coupon-{kind}",
+                    name=coupon.text("coupon_name", limit=200),
+                    discount_fen=coupon.fen("coupon_amount"),
+                    funder=_find_funder(coupon, funder),
+                )
+            )
+        for campaign in part.many("full_discount_info"):
+            kind = campaign.identifier("campaign_type", limit=20)
+            shares = campaign.one("share_discount_cost")
+            told = campaign.fen("campaign_amount")
+            found.append(
+                CanonicalPromotion(
+                    promotion_id=campaign.identifier("campaign_id", limit=100),
+                    tool=f"campaign-{kind}",
+                    name=campaign.text("campaign_name", limit=200)
+                    or _CAMPAIGN_NAMES.get(campaign.integer("campaign_type") or 0, ""),
+                    discount_fen=told
+                    if told is not None
+                    else _sum_told(shares.fen(name) for name in _SHARES),
+                    funder=_find_funder(campaign, funder),
+                )
+            )
+        found += [
+            CanonicalPromotion(
+                promotion_id=packet.identifier("redpack_trans_id", limit=100),
+                tool="redpack",
+                name=gettext_noop("红包"),
+                discount_fen=packet.fen("redpack_amount"),
+                funder=_find_funder(packet, funder),
+            )
+            for packet in part.many("redpack_info")
+        ]
+        if coins := part.fen("gold_coin_amount"):
+            found.append(
+                CanonicalPromotion(
+                    promotion_id="",
+                    tool="gold_coin",
+                    name=gettext_noop("金币"),
+                    discount_fen=coins,
+                    funder=funder,
+                )
+            )
+    for line in order.many("sku_order_list"):
+        found += _read_campaigns(line)
+    return tuple(found)
+
+
+_SHARES: Mapping[str, str] = {
+    "platform_cost": "platform",
+    "shop_cost": "shop",
+    "author_cost": "author",
+}
+
+
+def _find_funder(promotion: Reader, default: str) -> str:
+    """Who bears the largest share of the cost; where no share is told, whose promotion it is."""
+    shares = promotion.one("share_discount_cost")
+    costs = {funder: shares.fen(key) or 0 for key, funder in _SHARES.items()}
+    return max(costs, key=lambda funder: costs[funder]) if any(costs.values()) else default
+
+
+def _read_campaigns(line: Reader) -> list[CanonicalPromotion]:
+    line_id = _cut_suffix(line.identifier("order_id", limit=65))
+    return [
+        CanonicalPromotion(
+            promotion_id=campaign.identifier("campaign_id", limit=100),
+            tool=f"campaign-{campaign.identifier('campaign_type', limit=20)}",
+            name=campaign.text("campaign_name", limit=200)
+            or _LINE_CAMPAIGN_NAMES.get(campaign.integer("campaign_type") or 0, ""),
+            line_id=line_id,
+        )
+        for campaign in line.many("campaign_info")
+    ]
+
+
+def _read_parcels(order: Reader) -> tuple[CanonicalShipment, ...]:
+    """The parcels; `delivery_id` names one, else its waybill."""
+    parcels: dict[str, CanonicalShipment] = {}
+    for place, parcel in enumerate(order.many("logistics_info")):
+        number = parcel.identifier("tracking_no", limit=80)
+        name = parcel.identifier("delivery_id", limit=80) or number or str(place + 1)
+        parcels[name] = CanonicalShipment(
+            shipment_id=name,
+            tracking_no=number,
+            company=parcel.text("company_name", limit=60) or parcel.text("company", limit=60),
+            shipped_at=parcel.unix_seconds("ship_time"),
+            lines=tuple(
+                CanonicalParcelLine(
+                    _cut_suffix(packed.identifier("sku_order_id", limit=65)),
+                    packed.quantity("product_count"),
+                )
+                for packed in parcel.many("product_info")
+            ),
+        )
+    return tuple(parcels.values())
+
+
 # -- lines, refunds, receiver ------------------------------------------------------------------
 
 
-def _map_lines(sku_orders: Sequence[Reader]) -> tuple[CanonicalLine, ...]:
+def _map_lines(sku_orders: Sequence[Reader], notices: list[Notice]) -> tuple[CanonicalLine, ...]:
     lines = []
     seen: set[str] = set()
     for reader in sku_orders:
@@ -396,7 +557,11 @@ def _map_lines(sku_orders: Sequence[Reader]) -> tuple[CanonicalLine, ...]:
                 amount_fen=reader.fen("pay_amount"),
                 freight_fen=reader.fen("post_amount"),
                 is_gift=is_gift,
+                gift_of=_read_master(reader) if is_gift else "",
                 ship_by=reader.unix_seconds("exp_ship_time"),
+                status=reader.identifier("order_status", limit=100),
+                refund_state=_read_refund(reader.one("after_sale_info"), notices),
+                warehouse=_read_warehouse(reader),
             )
         )
     return tuple(lines)
@@ -409,11 +574,40 @@ def _count_gifts(sku_orders: Sequence[Reader], lines: Sequence[CanonicalLine]) -
     return sum(line.quantity for line in lines if line.is_gift)
 
 
-def _find_refund(sku_orders: Sequence[Reader], notices: list[Notice]) -> RefundState:
+def _read_master(reader: Reader) -> str:
+    """The line a gift came with: the first of `master_sku_order_id_list`."""
+    told = reader.raw("master_sku_order_id_list")
+    first = told[0] if isinstance(told, list) and told else None
+    if not isinstance(first, str | int) or isinstance(first, bool):
+        return ""
+    return _cut_suffix(Reader({"id": first}, reader.path_of("master")).identifier("id", limit=65))
+
+
+def _read_warehouse(reader: Reader) -> str:
+    """The merchant's own code of the warehouse, else the platform's."""
+    for stock in reader.many("inventory_list"):
+        for key in ("out_warehouse_id", "warehouse_id"):
+            if code := stock.identifier(key, limit=60):
+                return code
+    return ""
+
+
+def _has_tag(order: Reader, words: tuple[str, ...]) -> bool:
+    """Whether a tag shown to the merchant says one of these words.
+
+    The keys of tags are documented nowhere; their texts are what a person in the shop reads.
+    """
+    lists = (order.raw(key) for key in ("shop_order_tag_ui", "address_tag_ui", "user_tag_ui"))
+    tags = (tag for told in lists if isinstance(told, list) for tag in told)
+    texts = (tag.get("text") for tag in tags if isinstance(tag, Mapping))
+    return any(word in text for text in texts if isinstance(text, str) for word in words)
+
+
+def _find_refund(sku_orders: Sequence[Reader]) -> RefundState:
     """An open refund of any line; done only when every line that was paid for is refunded."""
     states = []
     for line in sku_orders:
-        state = _read_refund(line.one("after_sale_info"), notices)
+        state = _read_refund(line.one("after_sale_info"), [])
         if state is not RefundState.NONE or line.text("given_product_type") != "FREE":
             states.append(state)
     for state in _OPEN_REFUNDS:

@@ -16,7 +16,14 @@ from datetime import datetime
 
 from config.errors import gettext_noop
 from connectors.channels.tmall.answers import read_list
-from connectors.orders.canonical import CanonicalLine, CanonicalOrder, CanonicalPayment
+from connectors.orders.canonical import (
+    CanonicalLine,
+    CanonicalOrder,
+    CanonicalParcelLine,
+    CanonicalPayment,
+    CanonicalPromotion,
+    CanonicalShipment,
+)
 from connectors.orders.statuses import (
     GroupState,
     PaymentStatus,
@@ -67,14 +74,17 @@ _REFUND_ORDER = (
     RefundState.WAITING_RETURN,
     RefundState.REJECTED,
 )
-# Marks by which the platform stops an order, and our words where it has none of its own.
+# The mark of a risk review, and our words where the platform has none of its own.
+RISK_MARK, RISK_WORDS = "top_hold", gettext_noop("平台拦截")
+# The other marks by which the platform stops an order.
 HOLD_MARKS: Mapping[str, str] = {
-    "top_hold": gettext_noop("平台拦截"),
     "ofp_hold": gettext_noop("天猫国际拦截"),
     "share_group_hold": gettext_noop("分享购拦截"),
     "is_sh_ship": gettext_noop("平台屏蔽发货"),
 }
 RX_AUDIT = gettext_noop("处方药待审核")
+# The stages in which a mark of the platform stops something; on a sent order it is old.
+_STOPPABLE = frozenset({Stage.AWAIT_GROUP, Stage.PLATFORM_HOLD, Stage.PART_SHIPPED})
 _NOTHING_PAID = frozenset({Stage.AWAIT_PAY, Stage.CLOSED_UNPAID})
 _DEPOSIT_PHASES = frozenset(
     {PresalePhase.DEPOSIT_PAID, PresalePhase.BALANCE_PAID, PresalePhase.FORFEITED}
@@ -114,9 +124,11 @@ class _Trade:
         order_no = reader.identifier("tid_str") or reader.required_identifier("tid")
         status = reader.required_identifier("status", limit=100)
         phase = self._phase()
+        is_in_review = self._mark(reader, RISK_MARK) is True
         holds = self._holds()
+        is_held = is_in_review or bool(holds)
         is_in_group = self._mark(reader, "team_buy_hold") is True
-        stage = self._stage(status, phase, is_in_group=is_in_group, is_held=bool(holds))
+        stage = self._stage(status, phase, is_in_group=is_in_group, is_held=is_held)
         items = read_list(reader, "orders", "order")
         if not items:
             raise reader.missing("orders")
@@ -132,6 +144,7 @@ class _Trade:
         )
         is_cod = reader.text("type") == "cod"
         is_waiting = stage not in _SHIPPED | _CLOSED
+        refund_state = _worst_refund(refunds, stage)
         order = CanonicalOrder(
             order_no=order_no,
             channel=CHANNEL,
@@ -144,6 +157,7 @@ class _Trade:
             delivered_at=reader.clock("end_time") if stage == Stage.COMPLETED else None,
             closed_at=reader.clock("end_time") if stage in _CLOSED else None,
             promised_ship_at=self._promise(lines),
+            collect_by=self._collect_by(items),
             estimated_delivery_at=self._estimate(),
             source_updated_at=reader.clock("modified"),
             goods_fen=reader.yuan("total_fee"),
@@ -155,9 +169,14 @@ class _Trade:
             is_paid_reduced=is_reduced,
             payment_method="cod" if is_cod else "alipay" if reader.has("alipay_no") else "",
             is_cod=is_cod,
-            refund_state=_worst_refund(refunds, stage),
+            refund_state=refund_state,
+            partial_refund=RefundState.DONE in refunds and refund_state != RefundState.DONE,
             group_state=GroupState.OPEN if is_in_group and is_waiting else GroupState.NONE,
-            risk_state=self._risk(stage, holds),
+            risk_state=self._risk(stage, is_in_review=is_in_review, holds=holds),
+            platform_hold=holds[0] if holds and stage in _STOPPABLE else "",
+            address_change_pending=is_waiting and self._is_address_changed(items),
+            oversold=any(line.is_oversold for line in lines),
+            buyer_urged="lg" in self._loose_text(reader, "ob_tag", 200).split(","),
             presale_phase=phase or PresalePhase.NONE,
             deposit_fen=deposit,
             deposit_paid_at=pay_time if is_balance_due else None,
@@ -178,7 +197,9 @@ class _Trade:
             remark=reader.text("seller_memo") or reader.text("buyer_message"),
             lines=lines,
             payments=payments,
-            custom=self._custom(items, refunds, stage),
+            promotions=self._promotions(order_no),
+            shipments=_find_parcels(items),
+            custom=self._custom(),
             raw=reader.mapping,
         )
         return Mapped(order, tuple(self.notices))
@@ -223,13 +244,15 @@ class _Trade:
             found.append(RX_AUDIT)
         return found
 
-    def _risk(self, stage: str, holds: list[str]) -> str:
-        """Why the platform has not let go, in its own words; a mark left on a sent order is old."""
-        if stage == Stage.PLATFORM_HOLD or (
-            holds and stage in {Stage.AWAIT_GROUP, Stage.PART_SHIPPED}
-        ):
-            return self.reader.text("mark_desc", limit=60) or (holds[0] if holds else "")
-        return ""
+    def _risk(self, stage: str, *, is_in_review: bool, holds: list[str]) -> str:
+        """Why the platform has not let go, in its own words; a mark left on a sent order is old.
+
+        PAID_FORBID_CONSIGN outside a group is the platform's own control (发货强管控), too.
+        """
+        is_controlled = stage == Stage.PLATFORM_HOLD and not holds
+        if not is_controlled and not (is_in_review and stage in _STOPPABLE):
+            return ""
+        return self.reader.text("mark_desc", limit=60) or (RISK_WORDS if is_in_review else "")
 
     def _refund(self, item: Reader) -> RefundState:
         told = item.identifier("refund_status", limit=100)
@@ -344,21 +367,11 @@ class _Trade:
             ),
             "",
         )
-        custom: dict[str, object] = {"status": item.identifier("status", limit=100)}
-        for key, limit in (
-            ("logistics_company", 60),
-            ("invoice_no", 60),
-            ("consign_time", 30),
-            ("store_code", 60),
-            ("inv_type", 20),
-            ("shipper", 40),
-            ("gift_mids", 200),
-            ("zhengji_status", 40),
-        ):
+        custom: dict[str, object] = {}
+        for key, limit in (("inv_type", 20), ("shipper", 40), ("zhengji_status", 40)):
             if text := self._loose_text(item, key, limit):
                 custom[key] = text
-        if self._mark(item, "is_oversold"):
-            custom["is_oversold"] = True
+        is_gift = self._mark(item, "is_free_gift") is True
         return CanonicalLine(
             line_id=item.identifier("oid_str") or item.required_identifier("oid"),
             sku=sku,
@@ -366,12 +379,44 @@ class _Trade:
             quantity=item.quantity("num"),
             price_fen=item.yuan("price"),
             amount_fen=share if share is not None else item.yuan("payment"),
-            is_gift=self._mark(item, "is_free_gift") is True,
+            is_gift=is_gift,
+            # Gift and main line name each other; the link is kept on the gift.
+            gift_of=self._loose_text(item, "gift_mids", 200).split(",")[0][:64] if is_gift else "",
             ship_by=self._loose_clock(item, "delivery_time")
             or self._loose_clock(item, "estimate_con_time"),
             category=item.identifier("cid", limit=100) or None,
+            status=item.identifier("status", limit=100),
+            refund_state=self._refund(item),
+            warehouse=self._loose_text(item, "store_code", 60),
+            is_oversold=self._mark(item, "is_oversold") is True,
             custom=custom,
         )
+
+    def _promotions(self, order_no: str) -> tuple[CanonicalPromotion, ...]:
+        """`id` is the trade or the line; the tool is what stands before the activity's number.
+
+        Who pays for a promotion TOP does not tell; `platform_subsidy_fee` is its sum.
+        """
+        found = []
+        for item in read_list(self.reader, "promotion_details", "promotion_detail"):
+            number = item.identifier("promotion_id", limit=200)
+            owner = item.identifier("id")
+            name = item.text("promotion_name", limit=200)
+            gift = item.identifier("gift_item_id", limit=80) or item.text(
+                "gift_item_name", limit=80
+            )
+            found.append(
+                CanonicalPromotion(
+                    promotion_id=number,
+                    tool=number.partition("-")[0][:60],
+                    name=name or item.text("promotion_desc", limit=200),
+                    discount_fen=item.yuan("discount_fee"),
+                    line_id="" if owner == order_no else owner,
+                    gift_sku=gift,
+                    gift_quantity=item.quantity("gift_item_num") if gift else 0,
+                )
+            )
+        return tuple(found)
 
     def _gifts_due(self) -> int | None:
         """Gifts the promotions promise; None when promotions were not asked for."""
@@ -390,7 +435,7 @@ class _Trade:
         return sum(
             line.quantity
             for line in lines
-            if line.is_gift and not str(line.custom["status"]).startswith("TRADE_CLOSED")
+            if line.is_gift and not line.status.startswith("TRADE_CLOSED")
         )
 
     # -- times, receiver, the rest ---------------------------------------------------------------
@@ -420,9 +465,23 @@ class _Trade:
         city = self.reader.text_or_none("receiver_city", limit=60)
         return city or self.reader.text("receiver_district", limit=60) or city
 
-    def _custom(
-        self, items: list[Reader], refunds: list[RefundState], stage: str
-    ) -> dict[str, object]:
+    def _collect_by(self, items: list[Reader]) -> datetime | None:
+        """The latest pick-up by the carrier: the trade's, else the lines' first."""
+        whole = self._loose_clock(self.reader, "collect_time")
+        told = [self._loose_clock(item, "collect_time") for item in items]
+        return whole or min((moment for moment in told if moment), default=None)
+
+    def _is_address_changed(self, items: list[Reader]) -> bool:
+        """Whether the buyer changed the address after payment: what is downstream has the old one.
+
+        `modify_address` 2 is a change before payment (channels.md 3.5): nobody had it by then.
+        """
+        changes = {self._loose_text(item, "modify_address", 20) for item in items}
+        return "1" in changes or (
+            "2" not in changes and self._loose_text(self.reader, "lm", 20) == "1"
+        )
+
+    def _custom(self) -> dict[str, object]:
         """What the canonical order has no place for: plain values, absent when not told."""
         reader = self.reader
         custom: dict[str, object] = {}
@@ -432,21 +491,8 @@ class _Trade:
         for key in ("new_presell", "general_new_presell", "is_part_consign"):
             if (mark := self._mark(reader, key)) is not None:
                 custom[key] = mark
-        if reader.has("promotion_details"):
-            promotions = read_list(reader, "promotion_details", "promotion_detail")
-            ids = [promotion.identifier("promotion_id", limit=200) for promotion in promotions]
-            custom["promotion_tools"] = ",".join(
-                dict.fromkeys(i.partition("-")[0] for i in ids if i)
-            )
-            custom["promotion_discount_fen"] = sum(p.yuan("discount_fee") or 0 for p in promotions)
-        if any(self._loose_text(item, "modify_address", 20) in {"1", "2"} for item in items) or (
-            self._loose_text(reader, "lm", 20) == "1"
-        ):
-            custom["address_changed"] = True
         if "*" in reader.text("receiver_address") or "*" in reader.text("receiver_name"):
             custom["receiver_masked"] = True
-        if RefundState.DONE in refunds and _worst_refund(refunds, stage) != RefundState.DONE:
-            custom["partial_refund"] = True
         return custom
 
     # -- reading what nobody described -------------------------------------------------------------
@@ -494,6 +540,40 @@ def _worst_refund(refunds: Iterable[RefundState], stage: str) -> RefundState:
         if state in found:
             return state
     return RefundState.DONE if found == {RefundState.DONE} else RefundState.NONE
+
+
+def _find_parcels(items: list[Reader]) -> tuple[CanonicalShipment, ...]:
+    """The parcels by waybill: which lines each carries, and when the first of them left."""
+    parcels: dict[str, list[Reader]] = {}
+    for item in items:
+        if number := item.text("invoice_no", limit=80):
+            parcels.setdefault(number, []).append(item)
+    found = []
+    for number, packed in parcels.items():
+        moments = [moment for item in packed if (moment := _read_consign_time(item))]
+        found.append(
+            CanonicalShipment(
+                shipment_id=number,
+                tracking_no=number,
+                company=packed[0].text("logistics_company", limit=60),
+                shipped_at=min(moments, default=None),
+                lines=tuple(
+                    CanonicalParcelLine(
+                        item.identifier("oid_str") or item.required_identifier("oid"),
+                        item.quantity("num"),
+                    )
+                    for item in packed
+                ),
+            )
+        )
+    return tuple(found)
+
+
+def _read_consign_time(item: Reader) -> datetime | None:
+    try:
+        return item.clock("consign_time")
+    except PayloadError:
+        return None
 
 
 def _refuse_repeated(reader: Reader, lines: tuple[CanonicalLine, ...]) -> None:

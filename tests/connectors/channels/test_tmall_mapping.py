@@ -254,7 +254,7 @@ def test_forfeited_deposit_is_closed_with_its_money_kept() -> None:
         ("group_open", Stage.AWAIT_GROUP, GroupState.OPEN, ""),
         ("shipping_forbidden", Stage.PLATFORM_HOLD, GroupState.NONE, "发货强管控"),
         ("risk_review", Stage.PLATFORM_HOLD, GroupState.NONE, "订单审核中，请勿发货"),
-        ("prescription_audit", Stage.PLATFORM_HOLD, GroupState.NONE, "处方药待审核"),
+        ("prescription_audit", Stage.PLATFORM_HOLD, GroupState.NONE, ""),
         ("paid", Stage.AWAIT_SHIP, GroupState.NONE, ""),
     ],
 )
@@ -267,11 +267,55 @@ def test_paid_order_that_may_not_ship_waits_for_the_platform(
     assert order.paid_at is not None
 
 
+def test_a_stop_that_is_no_risk_review_has_words_of_its_own() -> None:
+    held = {case: map_case(case).record.platform_hold for case in CASES}
+
+    assert {case: words for case, words in held.items() if words} == {
+        "prescription_audit": "处方药待审核"
+    }
+
+
 def test_part_shipped_order_is_not_shipped() -> None:
     order = map_case("part_shipped").record
 
     assert (order.stage, order.shipped_at) == (Stage.PART_SHIPPED, None)
-    assert [line.custom.get("invoice_no") for line in order.lines] == ["SF1000000000001", None]
+    (parcel,) = order.shipments
+    assert (parcel.tracking_no, parcel.company) == ("SF1000000000001", "顺丰速运")
+    assert [(part.line_id, part.quantity) for part in parcel.lines] == [(order.lines[0].line_id, 2)]
+
+
+def test_lines_of_one_waybill_share_a_parcel_that_left_with_the_first() -> None:
+    trade = trade_of("part_shipped")
+    first, second = trade["orders"]["order"]
+    second |= {"invoice_no": first["invoice_no"], "consign_time": "2025-11-11 09:59:00"}
+
+    (parcel,) = map_order(trade, shop="s").record.shipments
+
+    assert [part.line_id for part in parcel.lines] == [first["oid_str"], second["oid_str"]]
+    assert parcel.shipped_at == datetime(2025, 11, 11, 9, 59, tzinfo=SHANGHAI)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_pending"),
+    [
+        ({"lm": "1"}, True),
+        ({"lm": ""}, False),
+        ({"lm": "1", "status": "WAIT_BUYER_CONFIRM_GOODS"}, False),
+    ],
+)
+def test_a_changed_address_waits_for_downstream_until_the_goods_leave(
+    changes: dict[str, str], is_pending: bool
+) -> None:
+    order = map_order(trade_of("paid") | changes, shop="s").record
+
+    assert order.address_change_pending is is_pending
+
+
+def test_an_address_changed_before_payment_is_nobodys_work() -> None:
+    trade = trade_of("paid") | {"lm": "1"}
+    trade["orders"]["order"][0]["modify_address"] = "2"
+
+    assert map_order(trade, shop="s").record.address_change_pending is False
 
 
 def test_refund_before_shipping_raises_the_flag_and_keeps_the_stage() -> None:
@@ -288,14 +332,15 @@ def test_refund_of_one_line_is_no_price_error() -> None:
         None,
         18900,
     )
-    assert order.custom["partial_refund"] is True
+    assert order.partial_refund is True
+    assert [line.refund_state for line in order.lines] == [RefundState.NONE, RefundState.DONE]
 
 
 def test_trade_closed_by_refund_is_refunded_whatever_its_gift_line_says() -> None:
     order = map_case("closed_refunded").record
 
     assert (order.stage, order.refund_state) == (Stage.CLOSED_REFUNDED, RefundState.DONE)
-    assert "partial_refund" not in order.custom
+    assert order.partial_refund is False
     assert [p.status for p in order.payments] == [PaymentStatus.REFUNDED]
 
 
@@ -314,8 +359,12 @@ def test_promotion_stack_tells_promised_and_packed_gifts() -> None:
     assert (order.gifts_due, order.gifts_packed) == (3, 1)
     assert [line.is_gift for line in order.lines] == [False, False, True]
     assert (order.payable_fen, order.paid_fen) == (16900, 16900)
-    assert order.custom["promotion_tools"] == "mjs,shopbonus,limitdiscount"
-    assert order.custom["promotion_discount_fen"] == 6000
+    assert [(p.tool, p.discount_fen, p.gift_quantity) for p in order.promotions] == [
+        ("mjs", 2000, 1),
+        ("shopbonus", 1000, 0),
+        ("limitdiscount", 3000, 2),
+    ]
+    assert order.promotions[2].line_id == order.lines[2].gift_of == order.lines[0].line_id
 
 
 def test_field_not_asked_for_is_unknown_and_not_empty() -> None:
