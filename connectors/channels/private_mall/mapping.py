@@ -13,7 +13,14 @@ from enum import StrEnum
 from typing import TypeVar
 
 from config.errors import gettext_noop
-from connectors.orders.canonical import CanonicalLine, CanonicalOrder, CanonicalPayment
+from connectors.orders.canonical import (
+    CanonicalLine,
+    CanonicalOrder,
+    CanonicalParcelLine,
+    CanonicalPayment,
+    CanonicalPromotion,
+    CanonicalShipment,
+)
 from connectors.orders.statuses import (
     GroupState,
     PaymentStatus,
@@ -27,6 +34,12 @@ CHANNEL = "private_mall"
 ORDER_EVENTS = frozenset({"order.created", "order.updated"})
 PAYMENT_EVENTS = frozenset({"payment.updated"})
 PROBE_EVENT = "ping"
+
+# The words of FORMAT.md are our stages' own; what else a shop sends, a person maps.
+STAGES: Mapping[str, str] = {
+    stage.value: stage.value for stage in Stage if stage is not Stage.UNKNOWN
+}
+FUNDERS = frozenset({"shop", "platform", "author"})
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -72,22 +85,29 @@ def read_page(body: bytes) -> OrderPage:
     )
 
 
-def map_order(payload: object, *, shop: str) -> Mapped[CanonicalOrder]:
-    """One order of a push or of the list. Raises PayloadError, which names the field."""
+def map_order(
+    payload: object, *, shop: str, stages: Mapping[str, str] = STAGES
+) -> Mapped[CanonicalOrder]:
+    """One order of a push or of the list; `stages` by "status/source_status" or "status", as
+    mapped by the business. Raises PayloadError, which names the field."""
     order = Reader(payload)
     notices: list[Notice] = []
     status = order.required_identifier("status", limit=60)
-    stage = _read_word(order, "status", Stage, notices, code="unmapped_status") or Stage.UNKNOWN
+    source_status = order.identifier("source_status", limit=39)
+    raw_status = f"{status}/{source_status}" if source_status else status
+    told = stages.get(raw_status, stages.get(status, ""))
+    stage = Stage(told) if told in set(Stage) else Stage.UNKNOWN
+    if stage is Stage.UNKNOWN:
+        notices.append(Notice("unmapped_status", order.path_of("status"), status))
     amounts, receiver, presale = order.one("amounts"), order.one("receiver"), order.one("presale")
     refund, group, risk = order.one("refund"), order.one("group"), order.one("risk")
     order_no = order.required_identifier("order_no")
-    source_status = order.identifier("source_status", limit=39)
-    gifts_due = order.one("gifts")
+    gifts_due, lines = order.one("gifts"), _map_lines(order.many("items"), notices)
     mapped = CanonicalOrder(
         order_no=order_no,
         channel=CHANNEL,
         shop=shop,
-        raw_status=f"{status}/{source_status}" if source_status else status,
+        raw_status=raw_status,
         stage=stage,
         placed_at=_require_moment(order, "created_at"),
         paid_at=order.rfc3339("paid_at"),
@@ -96,6 +116,7 @@ def map_order(payload: object, *, shop: str) -> Mapped[CanonicalOrder]:
         delivered_at=order.rfc3339("delivered_at"),
         closed_at=order.rfc3339("closed_at"),
         promised_ship_at=order.rfc3339("ship_by"),
+        collect_by=order.rfc3339("collect_by"),
         estimated_delivery_at=order.rfc3339("deliver_by"),
         source_updated_at=_require_moment(order, "updated_at"),
         goods_fen=amounts.fen("goods_fen"),
@@ -108,9 +129,15 @@ def map_order(payload: object, *, shop: str) -> Mapped[CanonicalOrder]:
         refunded_fen=amounts.fen("refunded_fen"),
         payment_method=order.text("payment_method", limit=40),
         is_cod=order.flag("is_cod"),
+        is_credit_pay=order.flag("is_credit_pay"),
         refund_state=_read_word(refund, "state", RefundState, notices) or RefundState.NONE,
+        partial_refund=refund.flag("is_partial"),
         group_state=_read_word(group, "state", GroupState, notices) or GroupState.NONE,
         risk_state=_read_risk(risk),
+        platform_hold=_read_hold(order.one("hold")),
+        address_change_pending=order.flag("address_change_pending"),
+        oversold=order.flag("oversold") or any(line.is_oversold for line in lines),
+        buyer_urged=order.flag("buyer_urged"),
         presale_phase=_read_word(presale, "phase", PresalePhase, notices) or PresalePhase.NONE,
         deposit_fen=presale.fen("deposit_fen"),
         deposit_paid_at=presale.rfc3339("deposit_paid_at"),
@@ -133,10 +160,12 @@ def map_order(payload: object, *, shop: str) -> Mapped[CanonicalOrder]:
         remark="\n".join(
             text for key in ("buyer_note", "seller_note") if (text := order.text(key, limit=500))
         ),
-        lines=_map_lines(order.many("items")),
+        lines=lines,
         payments=tuple(
             _map_payment(payment, order_no, notices) for payment in order.many("payments")
         ),
+        promotions=tuple(_map_promotion(p, notices) for p in order.many("promotions")),
+        shipments=_map_shipments(order.many("shipments")),
         raw=order.mapping,
     )
     return Mapped(mapped, tuple(notices))
@@ -163,10 +192,51 @@ def _map_payment(payment: Reader, order_no: str, notices: list[Notice]) -> Canon
         amount_fen=payment.fen("amount_fen"),
         paid_at=payment.rfc3339("paid_at"),
         phase=phase,
+        source_updated_at=payment.rfc3339("updated_at"),
     )
 
 
-def _map_lines(items: Sequence[Reader]) -> tuple[CanonicalLine, ...]:
+def _map_promotion(promotion: Reader, notices: list[Notice]) -> CanonicalPromotion:
+    funder = promotion.identifier("funder", limit=20)
+    if funder and funder not in FUNDERS:
+        notices.append(Notice("unmapped_value", promotion.path_of("funder"), funder))
+        funder = ""
+    gift = promotion.identifier("gift_sku", limit=80)
+    return CanonicalPromotion(
+        promotion_id=promotion.identifier("promotion_id", limit=100),
+        tool=promotion.text("tool", limit=60),
+        name=promotion.text("name", limit=200),
+        discount_fen=promotion.fen("discount_fen"),
+        funder=funder,
+        line_id=promotion.identifier("line_id"),
+        gift_sku=gift,
+        gift_quantity=promotion.quantity("gift_quantity") if gift else 0,
+    )
+
+
+def _map_shipments(parcels: Sequence[Reader]) -> tuple[CanonicalShipment, ...]:
+    """The parcels, named by their waybills; without one by their place in the list."""
+    found: dict[str, CanonicalShipment] = {}
+    for place, parcel in enumerate(parcels):
+        number = parcel.identifier("tracking_no", limit=80)
+        name = number or str(place + 1)
+        found[name] = CanonicalShipment(
+            shipment_id=name,
+            tracking_no=number,
+            company=parcel.text("company", limit=60),
+            shipped_at=parcel.rfc3339("shipped_at"),
+            lines=tuple(
+                CanonicalParcelLine(
+                    item.required_identifier("line_id"),
+                    item.quantity("quantity") if item.has("quantity") else None,
+                )
+                for item in parcel.many("items")
+            ),
+        )
+    return tuple(found.values())
+
+
+def _map_lines(items: Sequence[Reader], notices: list[Notice]) -> tuple[CanonicalLine, ...]:
     lines = []
     seen: set[str] = set()
     for item in items:
@@ -186,11 +256,17 @@ def _map_lines(items: Sequence[Reader]) -> tuple[CanonicalLine, ...]:
                 amount_fen=item.fen("amount_fen"),
                 freight_fen=item.fen("freight_fen"),
                 is_gift=item.flag("is_gift"),
+                gift_of=item.identifier("gift_of"),
                 seller=item.text("seller", limit=80),
                 stock_available=item.integer("stock_available"),
                 locked_at=item.rfc3339("stock_locked_at"),
                 ship_by=item.rfc3339("ship_by"),
                 category=item.text_or_none("category", limit=100),
+                status=item.text("status", limit=100),
+                refund_state=_read_word(item, "refund_state", RefundState, notices)
+                or RefundState.NONE,
+                warehouse=item.text("warehouse", limit=60),
+                is_oversold=item.flag("is_oversold"),
             )
         )
     return tuple(lines)
@@ -219,6 +295,13 @@ def _read_risk(risk: Reader) -> str:
     if not risk.flag("in_review"):
         return ""
     return risk.text("reason", limit=60) or gettext_noop("风控审核中")
+
+
+def _read_hold(hold: Reader) -> str:
+    """The shop's own words for another stop; empty when there is none."""
+    if not hold.flag("is_held"):
+        return ""
+    return hold.text("reason", limit=60) or gettext_noop("平台暂停")
 
 
 def _require_moment(order: Reader, key: str) -> datetime:
