@@ -40,6 +40,7 @@ LISTED_FOR = timedelta(days=90)
 MAX_SIZE = 100
 MAX_DEPTH = 50_000  # stated for after-sale lists only
 MUTATED_PER_PAGE = 3
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 Params = Mapping[str, Any]
 
@@ -206,12 +207,13 @@ class Douyin:
             inside = {number for _, number in self.index.modified(shop.shop, now, *updated)}
             return [row for row in rows if row[1] in inside]
         rows = self.index.modified(shop.shop, now, *updated)
-        return [
-            row
-            for row in rows
-            if (life := self.store.get(row[1])) is not None
-            and max(created[0], oldest) <= life.placed <= created[1]
-        ]
+        if _is_given(params, "create_time"):
+            born = self.index.created(shop.shop, now, max(created[0], oldest), created[1])
+            inside = {number for _, number in born}
+            return [row for row in rows if row[1] in inside]
+        too_old = self.index.created(shop.shop, now, _LONG_AGO, oldest - timedelta(seconds=1))
+        outside = {number for _, number in too_old}
+        return [row for row in rows if row[1] not in outside] if outside else rows
 
     def _wanted(self, rows: list[Row], params: Params, now: datetime) -> list[Row]:
         """Rows that pass the filters; `combine_status` takes one element."""

@@ -84,6 +84,8 @@ class _Order:
         self.pay_moment = paid_moment(life)
         self.is_paid = has_come(self.pay_moment, now)
         self.shares = shares(life)
+        self.updated = int(life.modified_at(now).timestamp())
+        self.promise = self._promise()
 
     def render(self) -> dict[str, Any]:
         life, now = self.life, self.now
@@ -103,9 +105,9 @@ class _Order:
             "b_type": 2,
             "create_time": int(life.placed.timestamp()),
             "pay_time": seconds(self.pay_moment, now),
-            "update_time": int(life.modified_at(now).timestamp()),
+            "update_time": self.updated,
             "finish_time": seconds(self._finished(), now),
-            "exp_ship_time": self._promise(),
+            "exp_ship_time": self.promise,
             "appointment_ship_time": 0,
             "ship_time": seconds(life.part_shipped or life.shipped, now),
             "order_expire_time": 1800,
@@ -320,8 +322,8 @@ class _Order:
             "promotion_pay_amount": 0,
             "create_time": int(life.placed.timestamp()),
             "pay_time": seconds(self.pay_moment, now),
-            "update_time": int(life.modified_at(now).timestamp()),
-            "exp_ship_time": self._promise(),
+            "update_time": self.updated,
+            "exp_ship_time": self.promise,
             "ship_time": next((seconds(p.at, now) for p in self._parcels_of(index)), 0)
             or seconds(life.shipped, now),
             "finish_time": seconds(life.completed, now),

@@ -11,7 +11,7 @@ import hmac
 import json
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -89,6 +89,8 @@ class Tmall:
         self._refreshes = {token.refresh_token: token for token in keys.shops}
         self._codes: dict[str, ShopToken] = {}
         self._kinds: dict[str, str] = {}
+        self._seen_kinds: set[str] = set()
+        self._position = 0
         self._last_page: dict[tuple[str, ...], int] = {}
         self._methods: dict[str, tuple[Callable[[Params, ShopToken | None, Call], Any], bool]] = {
             "taobao.trades.sold.increment.get": (self._list_modified, True),
@@ -274,22 +276,27 @@ class Tmall:
         status = params.get("status", "")
         if "," in status:
             raise invalid("status", "one value per call")
-        rows = [row for row in rows if self._kind(row[1]) in kinds]
+        kept = self._of_kinds(rows, kinds)
         if not status:
-            return rows
+            return kept
         return [
             row
-            for row in rows
+            for row in kept
             if (life := self.store.get(row[1])) and status_of(life, now - life.lag) == status
         ]
 
-    def _kind(self, order_no: str) -> str:
-        """What `type` calls an order: a fixed price is a guarantee trade."""
-        if order_no not in self._kinds:
-            life = self.store.get(order_no)
-            kind = type_of(life) if life is not None else ""
-            self._kinds[order_no] = "guarantee_trade" if kind == "fixed" else kind
-        return self._kinds[order_no]
+    def _of_kinds(self, rows: list[Row], kinds: Collection[str]) -> list[Row]:
+        """Rows whose type is asked for; a fixed price is a guarantee trade."""
+        with self._lock:
+            self._position, changed = self.store.changes_since(self._position)
+            for life in changed:
+                kind = type_of(life)
+                self._kinds[life.order_no] = "guarantee_trade" if kind == "fixed" else kind
+            seen = set(self._kinds.values()) if changed else self._seen_kinds
+            self._seen_kinds = seen
+        if seen <= set(kinds):
+            return rows
+        return [row for row in rows if self._kinds[row[1]] in kinds]
 
     def _detail(self, params: Params, shop: ShopToken | None, call: Call) -> dict[str, Any]:
         fields, life = read_fields(params), self._own(params, _known(shop))
