@@ -1,0 +1,1 @@
+"""Any OMS or ERP with a JSON API, connected by filling in a form."""
