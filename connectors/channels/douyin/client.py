@@ -29,9 +29,14 @@ IN_REVIEW: Final = "_in_risk_review"
 _PAID: Final = 105  # paid, not to be shipped: in review, in a group, or being confirmed
 _ABNORMAL_REVIEW: Final = 2
 _SECOND: Final = timedelta(seconds=1)
-# 40004: a business parameter, 50002: a business failure; which one says "no such order" is not
-# told anywhere, so the sub-code decides.
-_NO_ORDER_WORDS: Final = ("order-not-exist", "order-no-existed", "order-not-found")
+# A business failure that says this is about an order Douyin does not have; its sub-code is a bare
+# number that no documentation explains.
+_BUSINESS_FAILURE: Final = 50002
+_NO_ORDER_WORDS: Final = "订单不存在"
+
+
+class _NoSuchOrder(VendorRefusal):
+    """The shop has no order of this number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +108,8 @@ class DouyinClient:
             data = self._call(
                 "order.orderDetail", {"shop_order_id": order_no}, order_nos=(order_no,)
             )
-        except VendorRefusal as refusal:
-            if any(word in refusal.vendor_code for word in _NO_ORDER_WORDS):
-                return None
-            raise
+        except _NoSuchOrder:
+            return None
         if not data.has("shop_order_detail"):
             raise data.missing("shop_order_detail")
         order = data.one("shop_order_detail")
@@ -219,7 +222,9 @@ class DouyinClient:
         code, sub_code = answer.required_integer("code"), answer.identifier("sub_code", limit=200)
         fault = find_fault(code, sub_code)
         if fault is not None:
-            raise VendorRefusal(fault, vendor_code=f"{code} {sub_code}".strip())
+            is_absent = code == _BUSINESS_FAILURE and _NO_ORDER_WORDS in answer.text("sub_msg")
+            kind = _NoSuchOrder if is_absent else VendorRefusal
+            raise kind(fault, vendor_code=f"{code} {sub_code}".strip())
         check_status(response)
         if not answer.has("data"):
             raise answer.missing("data")

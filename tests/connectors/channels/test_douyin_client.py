@@ -215,6 +215,19 @@ def test_empty_detail_is_no_order() -> None:
     assert client.read_order(NUMBER) is None
 
 
+@pytest.mark.parametrize(("words", "is_none"), [("订单不存在", True), ("订单已锁定", False)])
+def test_business_failure_is_no_order_only_when_it_says_so(words: str, is_none: bool) -> None:
+    client, _ = _client(
+        reply({"code": 50002, "msg": "m", "sub_code": "isv.business-failed:2", "sub_msg": words})
+    )
+
+    if is_none:
+        assert client.read_order(NUMBER) is None
+    else:
+        with pytest.raises(VendorRefusal):
+            client.read_order(NUMBER)
+
+
 def test_detail_of_another_order_is_refused() -> None:
     client, _ = _client(_data(shop_order_detail=_order("8")))
 
