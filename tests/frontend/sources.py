@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import datetime, timedelta
 from typing import Any
@@ -141,11 +142,12 @@ def put_in_quarantine(
 ) -> Quarantine:
     """A payload with an amount nobody can read."""
     payload = {"tid": order_no, "payment": "一百元", "receiver_mobile": "13812345678"}
+    text = json.dumps(payload, ensure_ascii=False)
     values: dict[str, Any] = {
         "connection": connection,
         "order_no": order_no,
-        "digest": f"{connection.pk}-{order_no}-{changes.get('code', '')}",
-        "payload_sealed": _seal(json.dumps(payload, ensure_ascii=False), QUARANTINE_PURPOSE),
+        "digest": hashlib.sha256(text.encode()).hexdigest(),
+        "payload_sealed": _seal(text, QUARANTINE_PURPOSE),
         "code": "payload_field",
         "message": gettext_noop("报文字段 %(field)s 的值不对：应为%(wanted)s"),
         "params": {"field": "trade.payment", "wanted": "以元为单位、最多两位小数的金额"},
