@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from connectors.simulators.douyin_lines import trade_type
 from connectors.simulators.douyin_orders import (
     is_listed_as_risky,
     render_order,
     status_of,
-    trade_type,
 )
 from connectors.simulators.douyin_pushes import Pushes
 from connectors.simulators.douyin_tokens import Grant, TokenRefusal, Tokens

@@ -12,7 +12,6 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,7 +21,8 @@ from connectors.simulators.keys import PlatformKeys, ShopToken
 from connectors.simulators.life import Life
 from connectors.simulators.reading import BEIJING, beijing_text, parse_beijing
 from connectors.simulators.tmall_messages import Messages
-from connectors.simulators.tmall_trades import NO_MEMO, Memo, Trade, number, status_of, type_of
+from connectors.simulators.tmall_sessions import Sessions
+from connectors.simulators.tmall_trades import NO_MEMO, Memo, Trade
 from connectors.simulators.tmall_wire import (
     Params,
     Refusal,
@@ -35,6 +35,7 @@ from connectors.simulators.tmall_wire import (
     sign,
     to_xml,
 )
+from connectors.simulators.tmall_words import number, status_of, type_of
 from connectors.simulators.wire import Answer, Bucket, Call, Clock, Store, json_answer
 
 DEMO_KEYS = PlatformKeys(
@@ -50,12 +51,6 @@ MAX_MEMO_BYTES = 1000
 MUTATED_PER_PAGE = 3
 # Listed without `type`; any other kind has to be named (channels.md 3.2).
 _DEFAULT_TYPES = frozenset({"guarantee_trade", "auto_delivery", "ec", "cod", "step"})
-
-
-@dataclass
-class _Session:
-    shop: ShopToken
-    ends: datetime
 
 
 class Tmall:
@@ -77,7 +72,7 @@ class Tmall:
         repeat_messages_after: timedelta = timedelta(minutes=1),
     ) -> None:
         self.store, self.clock, self.faults, self.keys = store, clock, faults, keys
-        self.session_lives, self.daily_quota = session_lives, daily_quota
+        self.daily_quota = daily_quota
         self.index = ChangeIndex(store, self.name)
         now = clock.now()
         self.messages = Messages(store, faults, self.name, now, repeat_messages_after)
@@ -85,9 +80,7 @@ class Tmall:
         self._bucket = Bucket(rate_per_second, burst)
         self._lock = threading.Lock()
         self._calls_of_day: tuple[str, int] = ("", 0)
-        self._sessions = {t.access_token: _Session(t, now + session_lives) for t in keys.shops}
-        self._refreshes = {token.refresh_token: token for token in keys.shops}
-        self._codes: dict[str, ShopToken] = {}
+        self.sessions = Sessions(keys, now, session_lives)
         self._kinds: dict[str, str] = {}
         self._seen_kinds: set[str] = set()
         self._position = 0
@@ -122,7 +115,7 @@ class Tmall:
     def answer(self, call: Call) -> Answer:
         """One call of the gateway or the token door."""
         if call.path == "/oauth/token":
-            return self._answer_oauth(call)
+            return self.sessions.answer_oauth(call)
         params = dict((*call.query, *call.form))
         request_id = secrets.token_hex(6)
         try:
@@ -162,7 +155,7 @@ class Tmall:
         self._check_time(params, call.at)
         self._check_sign(params)
         self._check_rate(method, self.operation(call)[1], call)
-        shop = self._find_shop(params, call.at) if needs_session else None
+        shop = self.sessions.find(params.get("session", ""), call.at) if needs_session else None
         return method, do(params, shop, call)
 
     def _check_time(self, params: Params, at: datetime) -> None:
@@ -196,15 +189,6 @@ class Tmall:
             midnight = local.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
             left = (midnight - local).total_seconds()
             raise limited("accesscontrol.limited-by-app-access-count", left)
-
-    def _find_shop(self, params: Params, at: datetime) -> ShopToken:
-        token = params.get("session", "")
-        if not token:
-            raise Refusal(26, "Missing Session", "isv.missing-session")
-        session = self._sessions.get(token)
-        if session is None or session.ends <= at:
-            raise Refusal(27, "Invalid Session", "invalid-sessionkey", "SessionKey非法")
-        return session.shop
 
     # -- lists and details -------------------------------------------------------------------
 
@@ -364,77 +348,13 @@ class Tmall:
 
     # -- tokens ------------------------------------------------------------------------------
 
-    def authorise(self, shop: str) -> str:
-        """What the seller's consent gives: a code, good for one token."""
-        code = secrets.token_hex(8)
-        self._codes[code] = self.keys.token_of(shop)
-        return code
-
-    def expire(self, shop: str) -> None:
-        """End the sessions of a shop now."""
-        for session in self._sessions.values():
-            if session.shop.shop == shop:
-                session.ends = self.clock.now()
-
     def _create_token(self, params: Params, shop: ShopToken | None, call: Call) -> dict[str, Any]:
-        return {
-            "token_result": json.dumps(self._grant(self._codes, required(params, "code"), call))
-        }
+        tokens = self.sessions.create(required(params, "code"), call.at)
+        return {"token_result": json.dumps(tokens, ensure_ascii=False)}
 
     def _refresh_token(self, params: Params, shop: ShopToken | None, call: Call) -> dict[str, Any]:
-        token = required(params, "refresh_token")
-        return {"token_result": json.dumps(self._grant(self._refreshes, token, call))}
-
-    def _grant(self, granted: dict[str, ShopToken], given: str, call: Call) -> dict[str, Any]:
-        """New tokens for a code or refresh token, which is used up; the old session ends."""
-        with self._lock:
-            shop = granted.pop(given, None)
-            if shop is None:
-                raise Refusal(15, "Remote service error", "isv.invalid-grant", "code或token无效")
-            access, refresh = f"6{secrets.token_hex(16)}", f"6{secrets.token_hex(16)}"
-            old = [key for key, one in self._sessions.items() if one.shop.shop == shop.shop]
-            for key in old:
-                del self._sessions[key]
-            for key in [k for k, one in self._refreshes.items() if one.shop == shop.shop]:
-                del self._refreshes[key]
-            self._sessions[access] = _Session(shop, call.at + self.session_lives)
-            self._refreshes[refresh] = shop
-        lives = int(self.session_lives.total_seconds())
-        return {
-            "access_token": access,
-            "token_type": "Bearer",
-            "expires_in": lives,
-            "refresh_token": refresh,
-            "re_expires_in": lives,
-            "r1_expires_in": lives,
-            "r2_expires_in": lives,
-            "w1_expires_in": lives,
-            "w2_expires_in": lives,
-            "taobao_user_id": shop.shop_id,
-            "taobao_user_nick": shop.shop,
-        }
-
-    def _answer_oauth(self, call: Call) -> Answer:
-        """The token door: form in, JSON out, refusals with HTTP 400."""
-        params = dict(call.form)
-        kind = params.get("grant_type", "")
-        doors = {
-            "authorization_code": (self._codes, params.get("code", "")),
-            "refresh_token": (self._refreshes, params.get("refresh_token", "")),
-        }
-        if call.method != "POST" or kind not in doors:
-            return json_answer({"error": "unsupported_grant_type"}, 400)
-        right = (self.keys.app_key, self.keys.secret)
-        if (params.get("client_id"), params.get("client_secret")) != right:
-            return json_answer(
-                {"error": "invalid_client", "error_description": "client_secret error"}, 400
-            )
-        try:
-            return json_answer(self._grant(*doors[kind], call))
-        except Refusal as refusal:
-            return json_answer(
-                {"error": "invalid_grant", "error_description": refusal.content["sub_msg"]}, 400
-            )
+        tokens = self.sessions.refresh(required(params, "refresh_token"), call.at)
+        return {"token_result": json.dumps(tokens, ensure_ascii=False)}
 
 
 def _known(shop: ShopToken | None) -> ShopToken:

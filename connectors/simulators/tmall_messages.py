@@ -14,7 +14,7 @@ from connectors.simulators.faults import CALLBACK_KINDS, Faults
 from connectors.simulators.feeds import Feed
 from connectors.simulators.life import Life
 from connectors.simulators.reading import beijing_text, paid_moment
-from connectors.simulators.tmall_trades import number, status_of, type_of, yuan
+from connectors.simulators.tmall_words import number, status_of, type_of, yuan
 from connectors.simulators.wire import Store
 
 

@@ -7,32 +7,27 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from connectors.simulators.life import Life, LifeLine, LifePromotion, LifeShipment, has_come
+from connectors.simulators.life import Life, LifeLine, LifePromotion, has_come
 from connectors.simulators.reading import (
     Standing,
     beijing_text,
     masked_name,
     paid_moment,
     refunded_fen,
-    shares,
     shown_lines,
     standing,
 )
+from connectors.simulators.tmall_lines import Lines
+from connectors.simulators.tmall_words import (
+    is_strongly_held,
+    item_number,
+    number,
+    oid,
+    status_of,
+    type_of,
+    yuan,
+)
 
-STATUSES = {
-    Standing.UNPAID: "WAIT_BUYER_PAY",
-    Standing.DEPOSIT_PAID: "WAIT_BUYER_PAY",
-    Standing.FORFEITED: "TRADE_CLOSED_BY_TAOBAO",
-    Standing.IN_GROUP: "PAID_FORBID_CONSIGN",
-    Standing.IN_REVIEW: "WAIT_SELLER_SEND_GOODS",
-    Standing.TO_SHIP: "WAIT_SELLER_SEND_GOODS",
-    Standing.PART_SHIPPED: "SELLER_CONSIGNED_PART",
-    Standing.SHIPPED: "WAIT_BUYER_CONFIRM_GOODS",
-    Standing.DELIVERED: "WAIT_BUYER_CONFIRM_GOODS",
-    Standing.COMPLETED: "TRADE_FINISHED",
-    Standing.REFUNDED: "TRADE_CLOSED",
-    Standing.CANCELLED: "TRADE_CLOSED_BY_TAOBAO",
-}
 # What the lists can give; everything else needs the detail call.
 LIST_FIELDS = frozenset(
     {
@@ -48,49 +43,8 @@ LIST_FIELDS = frozenset(
 OAID_NEEDS = frozenset(
     {"receiver_name", "receiver_address", "created", "receiver_mobile", "receiver_phone"}
 )
-_FIRST_LINES_ONLY = {  # fields the detail call gives of a line and the lists do not
-    "divide_order_fee", "part_mjz_discount", "gift_mids", "has_gift", "is_free_gift", "lijian",
-    "zhengji_status", "estimate_con_time", "delivery_time", "collect_time",
-}  # fmt: skip
-
 Memo = tuple[str, int]  # text and flag
 NO_MEMO: Memo = ("", 0)
-
-
-def status_of(life: Life, now: datetime) -> str:
-    """The trade's status at a moment."""
-    if life.unknown_status and has_come(life.unknown_from, now):
-        return life.unknown_status
-    found = standing(life, now)
-    if found is Standing.DELIVERED and life.cod:
-        return "TRADE_BUYER_SIGNED"
-    if found is Standing.IN_REVIEW and is_strongly_held(life):
-        return "PAID_FORBID_CONSIGN"
-    return STATUSES[found]
-
-
-def type_of(life: Life) -> str:
-    """`nopaid` trades, as all but five kinds, are listed only when `type` names them."""
-    if life.cod:
-        return "cod"
-    if life.presale:
-        return "step"
-    return "nopaid" if life.payable_fen == 0 else "fixed"
-
-
-def is_strongly_held(life: Life) -> bool:
-    """Of the orders in review every fourth is held by 发货强管控, the others by top_hold."""
-    return zlib.crc32(life.order_no.encode()) % 4 == 0
-
-
-def number(order_no: str) -> int | str:
-    """TOP tells ids as numbers too long for JavaScript."""
-    return int(order_no) if order_no.isdigit() else order_no
-
-
-def yuan(fen: int) -> str:
-    """Fen as TOP's yuan text."""
-    return f"{'-' if fen < 0 else ''}{abs(fen) // 100}.{abs(fen) % 100:02d}"
 
 
 class Trade:
@@ -115,7 +69,14 @@ class Trade:
             whole["oaid"] = f"1{zlib.crc32(self.life.buyer.encode()):08x}{self.life.order_no}"
         if "orders" in wanted:
             line_fields = {f.partition(".")[2] for f in fields if f.startswith("orders.")}
-            whole["orders"] = {"order": self._lines(line_fields, is_list=is_list)}
+            lines = Lines(
+                self.life,
+                self.now,
+                status=self.status,
+                is_refunded=self.standing is Standing.REFUNDED,
+                promise=self._promise(),
+            )
+            whole["orders"] = {"order": lines.render(line_fields, is_list=is_list)}
         found = {key: value for key, value in whole.items() if key in wanted}
         return _flatten(found) if simplify else found
 
@@ -261,10 +222,10 @@ class Trade:
         infos = [
             {
                 "trade_id": number(life.order_no),
-                "sub_trade_id": self._oid(index),
+                "sub_trade_id": oid(life, index),
                 "item_code": line.sku,
                 "item_id": line.sku,
-                "num_iid": _item_number(line),
+                "num_iid": item_number(line),
                 "sku_id": "",
                 "store_code": line.warehouse,
                 "consign_type": "SC",
@@ -316,101 +277,10 @@ class Trade:
             "buyer_memo": "",
         }
 
-    # -- lines -------------------------------------------------------------------------------
-
-    def _lines(self, wanted: set[str], *, is_list: bool) -> list[dict[str, Any]]:
-        parts = shares(self.life)
-        found = [self._line(index, line, parts[index]) for index, line in self._shown()]
-        hidden = _FIRST_LINES_ONLY if is_list else set()
-        if not wanted and not hidden:
-            return found
-        return [
-            {k: v for k, v in line.items() if k not in hidden and (not wanted or k in wanted)}
-            for line in found
-        ]
-
-    def _line(self, index: int, line: LifeLine, share: int) -> dict[str, Any]:
-        life, now = self.life, self.now
-        is_refunded = has_come(line.refunded, now) or self.standing is Standing.REFUNDED
-        parcel = self._parcel(index)
-        price = line.price_fen * line.quantity - line.discount_fen
-        is_single = len(life.lines) == 1
-        gifts = [self._oid(i) for i, other in self._shown() if other.gift_of == index]
-        mids = [self._oid(line.gift_of)] if line.is_gift and line.gift_of is not None else gifts
-        promise = self._promise()
-        return {
-            "oid": self._oid(index),
-            "oid_str": str(self._oid(index)),
-            "num_iid": _item_number(line),
-            "sku_id": str(_item_number(line) + 1),
-            "outer_iid": line.sku,
-            "outer_sku_id": line.sku,
-            "title": line.title,
-            "cid": 50003790,
-            "num": line.quantity,
-            "price": yuan(line.price_fen),
-            "total_fee": yuan(price),
-            "payment": yuan(share + life.freight_fen if is_single else price),
-            "discount_fee": yuan(line.discount_fen),
-            "adjust_fee": "0.00",
-            "divide_order_fee": yuan(share),
-            "part_mjz_discount": yuan(price - share),
-            "status": self._line_status(parcel, is_refunded=is_refunded),
-            "refund_status": self._refund_status(is_refunded=is_refunded),
-            "is_oversold": line.is_oversold and not has_come(life.locked, now),
-            "is_free_gift": "1" if line.is_gift else "0",
-            "has_gift": "1" if gifts else "0",
-            "gift_mids": ",".join(str(oid) for oid in mids),
-            "lijian": "0.00",
-            "zhengji_status": "",
-            "store_code": line.warehouse if has_come(life.locked, now) else "",
-            "inv_type": "1",
-            "shipper": "seller",
-            "modify_address": "1" if has_come(life.address_change_from, now) else "",
-            "estimate_con_time": promise,
-            "delivery_time": promise,
-            "collect_time": promise,
-            "logistics_company": parcel.company if parcel else "",
-            "invoice_no": parcel.tracking_no if parcel else "",
-            "consign_time": beijing_text(parcel.at) if parcel else "",
-            "is_sh_ship": False,
-            "order_from": "TAOBAO",
-            "seller_type": "B",
-        }
-
-    def _line_status(self, parcel: LifeShipment | None, *, is_refunded: bool) -> str:
-        if is_refunded:
-            return "TRADE_CLOSED"
-        if self.status == "SELLER_CONSIGNED_PART":
-            return "WAIT_BUYER_CONFIRM_GOODS" if parcel else "WAIT_SELLER_SEND_GOODS"
-        return self.status
-
-    def _refund_status(self, *, is_refunded: bool) -> str:
-        if is_refunded:
-            return "SUCCESS"
-        return (
-            "WAIT_SELLER_AGREE" if has_come(self.life.refund_requested, self.now) else "NO_REFUND"
-        )
-
-    def _parcel(self, index: int) -> LifeShipment | None:
-        for parcel in self.life.shipments:
-            if parcel.at <= self.now and (not parcel.lines or index in parcel.lines):
-                return parcel
-        return None
-
     # -- small things ------------------------------------------------------------------------
-
-    def _shown(self) -> list[tuple[int, LifeLine]]:
-        return shown_lines(self.life, self.now)
 
     def _is_in_group(self) -> bool:
         return self.standing is Standing.IN_GROUP
-
-    def _oid(self, index: int) -> int | str:
-        tid = number(self.life.order_no)
-        if isinstance(tid, str):
-            return f"{tid}-{index + 1}"
-        return tid if len(self.life.lines) == 1 else tid + index + 1
 
     def _pay_time(self) -> str:
         """Of a presale whose balance is open it is the deposit's time."""
@@ -440,10 +310,6 @@ class Trade:
         if start is None or start > self.now:
             return ""
         return beijing_text(start + self.life.ship_within)
-
-
-def _item_number(line: LifeLine) -> int:
-    return 590_000_000_000 + zlib.crc32(line.sku.encode())
 
 
 def _flatten(value: Any) -> Any:

@@ -1,0 +1,109 @@
+"""TOP's sessions: what a seller's consent gives, how it is refreshed, and the OAuth door."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from connectors.simulators.keys import PlatformKeys, ShopToken
+from connectors.simulators.tmall_wire import Refusal
+from connectors.simulators.wire import Answer, Call, json_answer
+
+
+@dataclass
+class _Session:
+    shop: ShopToken
+    ends: datetime
+
+
+class Sessions:
+    """The sessions of one app. A refresh gives new tokens and ends the old ones at once."""
+
+    def __init__(self, keys: PlatformKeys, now: datetime, lives: timedelta) -> None:
+        self._keys, self._lives = keys, lives
+        self._lock = threading.Lock()
+        self._sessions = {token.access_token: _Session(token, now + lives) for token in keys.shops}
+        self._refreshes = {token.refresh_token: token for token in keys.shops}
+        self._codes: dict[str, ShopToken] = {}
+
+    def find(self, session: str, at: datetime) -> ShopToken:
+        """The shop of a session; refuses one that is missing, unknown or over."""
+        if not session:
+            raise Refusal(26, "Missing Session", "isv.missing-session")
+        found = self._sessions.get(session)
+        if found is None or found.ends <= at:
+            raise Refusal(27, "Invalid Session", "invalid-sessionkey", "SessionKey非法")
+        return found.shop
+
+    def authorise(self, shop: str) -> str:
+        """What the seller's consent gives: a code, good for one token."""
+        code = secrets.token_hex(8)
+        self._codes[code] = self._keys.token_of(shop)
+        return code
+
+    def expire(self, shop: str, now: datetime) -> None:
+        """End the sessions of a shop."""
+        for session in self._sessions.values():
+            if session.shop.shop == shop:
+                session.ends = now
+
+    def create(self, code: str, now: datetime) -> dict[str, Any]:
+        """The tokens for a code."""
+        return self._grant(self._codes, code, now)
+
+    def refresh(self, token: str, now: datetime) -> dict[str, Any]:
+        """New tokens for a refresh token, which is used up."""
+        return self._grant(self._refreshes, token, now)
+
+    def _grant(self, granted: dict[str, ShopToken], given: str, now: datetime) -> dict[str, Any]:
+        access, refresh = f"6{secrets.token_hex(16)}", f"6{secrets.token_hex(16)}"
+        with self._lock:
+            shop = granted.pop(given, None)
+            if shop is None:
+                raise Refusal(15, "Remote service error", "isv.invalid-grant", "code或token无效")
+            self._sessions = _without(self._sessions, shop, lambda session: session.shop)
+            self._refreshes = _without(self._refreshes, shop, lambda token: token)
+            self._sessions[access] = _Session(shop, now + self._lives)
+            self._refreshes[refresh] = shop
+        lives = int(self._lives.total_seconds())
+        levels = dict.fromkeys(("r1", "r2", "w1", "w2"), lives)
+        return {
+            "access_token": access,
+            "token_type": "Bearer",
+            "expires_in": lives,
+            "refresh_token": refresh,
+            "re_expires_in": lives,
+            **{f"{level}_expires_in": span for level, span in levels.items()},
+            "taobao_user_id": shop.shop_id,
+            "taobao_user_nick": shop.shop,
+        }
+
+    def answer_oauth(self, call: Call) -> Answer:
+        """The token door: form in, JSON out, refusals with HTTP 400."""
+        params = dict(call.form)
+        kind = params.get("grant_type", "")
+        if call.method != "POST" or kind not in {"authorization_code", "refresh_token"}:
+            return _refuse("unsupported_grant_type", "grant_type")
+        right = (self._keys.app_key, self._keys.secret)
+        if (params.get("client_id"), params.get("client_secret")) != right:
+            return _refuse("invalid_client", "client_secret error")
+        try:
+            if kind == "refresh_token":
+                return json_answer(self.refresh(params.get("refresh_token", ""), call.at))
+            return json_answer(self.create(params.get("code", ""), call.at))
+        except Refusal as refusal:
+            return _refuse("invalid_grant", str(refusal.content["sub_msg"]))
+
+
+def _without(
+    held: Mapping[str, Any], shop: ShopToken, shop_of: Callable[[Any], ShopToken]
+) -> dict[str, Any]:
+    return {key: one for key, one in held.items() if shop_of(one).shop != shop.shop}
+
+
+def _refuse(error: str, words: str) -> Answer:
+    return json_answer({"error": error, "error_description": words}, 400)
