@@ -112,6 +112,12 @@ def test_parameters_may_come_in_the_address(world):
     assert json.loads(reply.body)[NODE]["code"] == "10000"
 
 
+def test_an_empty_parameter_is_not_part_of_the_signed_text(world):
+    world.store.add(make_life())
+
+    assert ask(world, notify_url="")["code"] == "10000"
+
+
 def test_an_answer_is_signed_over_the_raw_text_of_its_node(world):
     world.store.add(make_life())
 
@@ -120,7 +126,8 @@ def test_an_answer_is_signed_over_the_raw_text_of_its_node(world):
     content = json.loads(body)
     raw = body[body.index(":") + 1 : body.rindex(',"sign":')]
     assert holds(raw.encode(), content["sign"])
-    assert not holds(json.dumps(content[NODE], ensure_ascii=False).encode(), content["sign"])
+    again = json.dumps(content[NODE], ensure_ascii=False, separators=(",", ":"))
+    assert not holds(again.encode(), content["sign"])
 
 
 @pytest.mark.parametrize(

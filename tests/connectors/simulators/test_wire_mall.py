@@ -148,6 +148,17 @@ def test_an_order_shows_in_the_list_with_its_lag_and_at_once_by_itself(world):
     assert [order["order_no"] for order in ask_all(world)] == ["M1"]
 
 
+def test_a_lagging_list_tells_the_order_as_it_was(world):
+    world.store.add(
+        make_life("M1", gateway_paid=minutes(59.4), paid=minutes(59.5), lag=timedelta(seconds=45))
+    )
+
+    [listed] = ask_all(world)
+
+    assert (listed["status"], listed["updated_at"]) == ("await_pay", "2025-11-11T12:00:00+08:00")
+    assert ask_one(world, "M1")["status"] == "await_ship"
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -238,6 +249,14 @@ def test_the_status_follows_the_life(world, changes, status):
     world.store.add(make_life(**changes))
 
     assert ask_one(world)["status"] == status
+
+
+@pytest.mark.parametrize("end", ["closed", "refunded", "forfeited"])
+def test_an_order_that_ended_tells_when(world, end):
+    world.store.add(make_life("M1", **{end: minutes(30)}), make_life("M2", **{end: minutes(61)}))
+
+    assert ask_one(world, "M1")["closed_at"] == "2025-11-11T12:30:00+08:00"
+    assert ask_one(world, "M2")["closed_at"] is None
 
 
 def test_nothing_later_than_now_shows(world):

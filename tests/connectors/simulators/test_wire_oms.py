@@ -179,9 +179,10 @@ def test_the_status_follows_the_life(world, changes, code):
 
 
 def test_an_order_the_oms_never_received_is_not_there(world):
-    world.store.add(make_life("SO1"), received("SO2", at=61.0))
+    late = received("SO3", at=61.0, refunded=minutes(50))
+    world.store.add(make_life("SO1"), received("SO2", at=61.0), late)
 
-    for number in ("SO1", "SO2", "SO3"):
+    for number in ("SO1", "SO2", "SO3", "SO4"):
         assert refusal(world, f"/api/orders/{number}") == (404, 40400)
     assert ask(world, query=window()) == {"rows": [], "total": 0}
 

@@ -302,7 +302,7 @@ def test_creating_twice_makes_one_order(world):
     second = create(world)
 
     assert first.findtext("deliveryOrderId") == second.findtext("deliveryOrderId")
-    assert len(world.store.of("erp")) == 1
+    assert [life.wms for life in world.store.of("erp")] == [minutes(5)]
 
 
 def test_an_order_that_hung_before_the_warehouse_flows_on(world):
