@@ -69,6 +69,9 @@ def receive_push(request: HttpRequest, environment_id: str, connection_id: str) 
         if response.status_code < 400:
             response.status_code = error.status
         response["X-Reason"] = error.code
+        field = str(error.params.get("field", ""))
+        if field.isascii() and field.isprintable():  # a sender's own name may be anything
+            response["X-Field"] = field[:100]
         log.warning("push refused with %d: %s", error.status, say_error(error)[:200])
         return response
     if accepted.stored:
