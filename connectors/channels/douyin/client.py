@@ -127,7 +127,10 @@ class DouyinClient:
 
     def _is_reviewed(self, order: Reader, order_no: str) -> bool:
         """Whether the list of orders in review, of the second this one was made, has it."""
-        made_at = order.unix_seconds("create_time")
+        try:
+            made_at = order.unix_seconds("create_time")
+        except PayloadError:
+            made_at = None  # the mapping says what is wrong with it
         if made_at is None:
             return False
         page = 0
