@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from config.errors import gettext_noop
-from connectors.orders.models import NodePassage, Order, Payment, Receipt, StatusEvent
+from connectors.orders.merging import is_corrected, learnt_at
+from connectors.orders.models import (
+    NodePassage,
+    Order,
+    Payment,
+    Receipt,
+    Shipment,
+    StatusEvent,
+)
 from connectors.orders.services import list_nodes
 from connectors.orders.statuses import PAYMENT_LABELS, STAGE_LABELS
 from connectors.shops.models import SourceKind
@@ -68,6 +76,7 @@ def list_timeline(order: Order) -> tuple[TimelineEntry, ...]:
         *_read_passages(order),
         *_read_receipts(order),
         *_read_payments(order),
+        *_read_shipments(order),
     ]
     return tuple(
         sorted(entries, key=lambda e: (e.at, _TOPIC_ORDER[e.topic], e.sequence, e.code, e.source))
@@ -121,10 +130,14 @@ def _read_receipts(order: Order) -> list[TimelineEntry]:
         TimelineEntry(
             at=moment,
             topic=RECEIPT,
-            kind=StatusEvent.Kind.OBSERVED,
+            kind=StatusEvent.Kind.CORRECTED
+            if is_corrected(row, column)
+            else StatusEvent.Kind.OBSERVED,
             code=column,
             label=STEP_LABELS.get((row.source.kind, column), column),
             sequence=place,
+            recorded_at=learnt_at(row, column),
+            lag=_lag(moment, learnt_at(row, column)),
             source=row.source.name,
             source_kind=row.source.kind,
         )
@@ -144,11 +157,33 @@ def _read_payments(order: Order) -> list[TimelineEntry]:
             code=row.status,
             label=PAYMENT_LABELS.get(row.status, row.status),
             sequence=place,
+            recorded_at=row.recorded_at,
+            lag=_lag(row.paid_at, row.recorded_at) if row.paid_at else None,
             detail=row.method,
             reference=row.payment_id,
             amount_fen=row.amount_fen,
             source=row.source.name,
             source_kind=row.source.kind,
+        )
+        for place, row in enumerate(rows)
+    ]
+
+
+def _read_shipments(order: Order) -> list[TimelineEntry]:
+    """The parcels; one whose moment the channel does not tell stands where the order's does."""
+    rows = Shipment.objects.filter(order=order).select_related("order__source").order_by("pk")
+    return [
+        TimelineEntry(
+            at=row.shipped_at or order.shipped_at or order.received_at,
+            topic=SHIPMENT,
+            kind=StatusEvent.Kind.OBSERVED if row.shipped_at else StatusEvent.Kind.INFERRED,
+            code=row.shipment_id,
+            label=gettext_noop("包裹发出"),
+            sequence=place,
+            source=row.order.source.name,
+            source_kind=row.order.source.kind,
+            detail=row.company,
+            reference=row.tracking_no,
         )
         for place, row in enumerate(rows)
     ]

@@ -17,7 +17,7 @@ from connectors.orders.statuses import STAGE_LABELS
 from rules_engine.formula import Field, Names, Table, Term, ValueType
 
 DEFAULT_NODE_LABELS: Final = tuple((node.code, node.label) for node in DEFAULT_NODES)
-CATALOG_VERSION: Final = 4  # raise it when a stored value changes its meaning
+CATALOG_VERSION: Final = 5  # raise it when a stored value changes its meaning
 
 NUMBER, MONEY, TEXT = ValueType.NUMBER, ValueType.MONEY, ValueType.TEXT
 LOGICAL, DATETIME, ROWS = ValueType.LOGICAL, ValueType.DATETIME, ValueType.ROWS
@@ -206,6 +206,11 @@ LINE_COLUMNS: Final[tuple[Field, ...]] = (
     _column("lines", "length_cm", "长度厘米", "length_cm", NUMBER, "30", gettext_noop("厘米")),
     _column("lines", "width_cm", "宽度厘米", "width_cm", NUMBER, "20", gettext_noop("厘米")),
     _column("lines", "height_cm", "高度厘米", "height_cm", NUMBER, "5", gettext_noop("厘米")),
+    _column("lines", "gift_of", "赠品归属行", "gift_of", TEXT, "2890000000000000002"),
+    _column("lines", "status", "行状态", "line_status", TEXT, "WAIT_SELLER_SEND_GOODS"),
+    _column("lines", "refund_state", "行退款状态", "line_refund_state", TEXT, "已退款"),
+    _column("lines", "warehouse", "发货仓", "warehouse", TEXT, "HZ-01"),
+    _column("lines", "is_oversold", "行超卖", "is_line_oversold", LOGICAL, "否"),
 )
 PAYMENT_COLUMNS: Final[tuple[Field, ...]] = (
     _column("payments", "payment_id", "流水号", "payment_id", TEXT, "P20251111001"),
@@ -229,6 +234,7 @@ RECEIVER_ADDRESS: Final = "receiver.address"
 LINKED, SAME_BUYER = "relation.linked", "relation.same_buyer"
 SAME_ADDRESS, SAME_SKU = "relation.same_address", "relation.same_sku"
 PASSAGES, EVENTS = "history.passages", "history.events"
+USED_PROMOTIONS, PARCELS = "promotions", "shipments"
 PROMOTIONS_ID, HOLIDAYS_ID = "calendar.promotions", "calendar.holidays"
 _PIECES: Final = gettext_noop("件")
 
@@ -306,6 +312,43 @@ RELATIONS: Final[tuple[Fact, ...]] = (
         gettext_noop("最近 24 小时里含有同一 SKU 的其他订单，最多 50 张，新的在前；赠品不算"),
     ),
 )
+OWN_PARTS: Final[tuple[Fact, ...]] = (
+    _fact(
+        USED_PROMOTIONS,
+        "促销",
+        "promotions",
+        ROWS,
+        _ROWS_TOPIC,
+        '计数(促销, 促销工具="coupon") <= 1',
+        gettext_noop("订单用到的优惠和赠品活动，平台给出几项就有几行"),
+        columns=(
+            _column(USED_PROMOTIONS, "tool", "促销工具", "promotion_tool", TEXT, "mjs"),
+            _column(USED_PROMOTIONS, "name", "活动名称", "promotion_name", TEXT, "满 200 减 20"),
+            _column(USED_PROMOTIONS, "promotion_id", "活动编号", "promotion_id", TEXT, "mjs-123024_211143"),
+            _column(USED_PROMOTIONS, "discount", "优惠金额", "promotion_discount", MONEY, "20.00", _YUAN),
+            _column(USED_PROMOTIONS, "funder", "承担方", "promotion_funder", TEXT, "店铺"),
+            _column(USED_PROMOTIONS, "gift_sku", "赠品SKU", "promotion_gift_sku", TEXT, "GIFT-SOCKS"),
+            _column(USED_PROMOTIONS, "gift_quantity", "赠品件数", "promotion_gift_quantity", NUMBER, "1", _PIECES),
+        ),
+        is_prefetched=True,
+    ),
+    _fact(
+        PARCELS,
+        "发货包裹",
+        "shipments",
+        ROWS,
+        _ROWS_TOPIC,
+        "计数(发货包裹, 是空(运单号))",
+        gettext_noop("渠道说已经发出的包裹；渠道的数据滞后时未知"),
+        columns=(
+            _column(PARCELS, "tracking_no", "运单号", "tracking_no", TEXT, "SF1000000000001"),
+            _column(PARCELS, "company", "快递公司", "carrier", TEXT, "顺丰速运"),
+            _column(PARCELS, "shipped_at", "包裹发出时间", "parcel_shipped_at", DATETIME, "2025-11-12 09:30"),
+            _column(PARCELS, "quantity", "包裹件数", "parcel_quantity", NUMBER, "2", _PIECES),
+        ),
+        is_prefetched=True,
+    ),
+)  # fmt: skip
 HIDDEN: Final[tuple[Fact, ...]] = (
     _hidden(
         PASSAGES,
@@ -360,6 +403,7 @@ FACTS: Final[tuple[Fact, ...]] = (
     _time("delivered_at", "签收时间", "delivered_at"),
     _time("closed_at", "关闭时间", "closed_at"),
     _time("promised_ship_at", "承诺发货时间", "promised_ship_at", occurs=False),
+    _time("collect_by", "最晚揽收时间", "collect_by", "平台要求快递最晚揽收的时间", occurs=False),
     _time("estimated_delivery_at", "预计送达时间", "estimated_delivery_at", occurs=False),
     _time("deadline_at", "最晚处理时间", "deadline_at", "尾款截止、承诺发货时间，或付款后 48 小时", occurs=False),
     _money("goods_fen", "商品金额", "goods_amount"),
@@ -372,10 +416,16 @@ FACTS: Final[tuple[Fact, ...]] = (
     _money("refunded_fen", "退款金额", "refunded_amount"),
     _text("payment_method", "支付方式", "payment_method", "支付宝"),
     _fact("order.is_cod", "货到付款", "is_cod", LOGICAL, _FLAGS, "否", column="is_cod"),
+    _fact("order.is_credit_pay", "先用后付", "is_credit_pay", LOGICAL, _FLAGS, "否", "订单算已付，但钱还没到", column="is_credit_pay"),
     _fact("order.is_over", "已结束", "is_over", LOGICAL, _FLAGS, "否", "交易完成、未付关闭或付后关闭"),
     _fact("order.refund_state", "退款状态", "refund_state", TEXT, _FLAGS, "已退款", "退款申请中、待退货、平台介入、已退款、退款被拒；没有退款时为空"),
+    _fact("order.partial_refund", "部分退款", "partial_refund", LOGICAL, _FLAGS, "否", "只有一部分商品或金额退了款", column="partial_refund"),
     _fact("order.group_state", "拼团状态", "group_state", TEXT, _FLAGS, "待成团", "待成团、已成团、拼团失败；不是拼团时为空"),
     _text("risk_state", "风控标记", "risk_state", "风控审核中", "平台的原话；没有未完成的审核或核实时为空", topic=_FLAGS),
+    _text("platform_hold", "平台暂停原因", "platform_hold", "处方药待审核", "风控以外的暂停，平台的原话；没有时为空", topic=_FLAGS),
+    _fact("order.address_change_pending", "地址修改待确认", "address_change_pending", LOGICAL, _FLAGS, "否", "买家在付款后改了地址，还没有发货", column="address_change_pending"),
+    _fact("order.oversold", "超卖", "oversold", LOGICAL, _FLAGS, "否", "平台说至少一行卖超了库存", column="oversold"),
+    _fact("order.buyer_urged", "买家催发货", "buyer_urged", LOGICAL, _FLAGS, "否", column="buyer_urged"),
     _fact("order.presale_phase", "预售阶段", "presale_phase", TEXT, _PRESALE, "定金已付", "定金未付、定金已付、尾款已付、定金罚没；不是预售时为空"),
     _money("deposit_fen", "定金", "deposit", topic=_PRESALE),
     _time("deposit_paid_at", "定金支付时间", "deposit_paid_at", topic=_PRESALE),
@@ -406,6 +456,7 @@ FACTS: Final[tuple[Fact, ...]] = (
     _personal(RECEIVER_ADDRESS, "详细地址", "address_detail", "文一西路***", "省市区县以下的地址，平台在发货前可能隐藏"),
     _fact(LINES_ID, "明细", "lines", ROWS, _ROWS_TOPIC, "求和(明细, 数量*单价)", "订单的商品行", columns=LINE_COLUMNS),
     _fact(PAYMENTS_ID, "付款", "payments", ROWS, _ROWS_TOPIC, "求和(付款, 付款金额)", "订单的付款流水", columns=PAYMENT_COLUMNS),
+    *OWN_PARTS,
     *RELATIONS,
     _fact("now.node", "节点", "node", TEXT, _NODE, "推送WMS", "订单所在的节点", source="", is_current=True),
     _fact("now.node_entered_at", "进入节点时间", "node_entered_at", DATETIME, _NODE, "2025-11-11 00:15", source="", is_current=True),

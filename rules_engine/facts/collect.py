@@ -209,6 +209,7 @@ class Describer:
 
     def _line(self, line: OrderLine, convert: Any, as_of: datetime | None) -> dict[str, Value]:
         row = self._row(line, _LINE_ATTRIBUTES, "line", convert)
+        row["lines.refund_state"] = REFUND_LABELS.get(line.refund_state) or None
         if as_of is not None and line.locked_at is not None and line.locked_at > as_of:
             row["lines.locked_at"] = None
         return row

@@ -25,6 +25,8 @@ from connectors.orders.models import (
     NodePassage,
     Order,
     OrderLine,
+    Promotion,
+    Shipment,
     StatusEvent,
 )
 from connectors.orders.nodes import Node
@@ -38,6 +40,7 @@ from rules_engine.facts.catalog import (
     LINKED,
     MAX_RELATED,
     OMS,
+    PARCELS,
     PASSAGES,
     RECEIVER_ADDRESS,
     RECEIVER_NAME,
@@ -48,12 +51,14 @@ from rules_engine.facts.catalog import (
     SAME_BUYER,
     SAME_SKU,
     SAME_SKU_HOURS,
+    USED_PROMOTIONS,
     WMS,
 )
 from rules_engine.facts.collect import Completer, Feeds, Setting, Values, fit_text, stage_of
 from rules_engine.facts.tables import load_lookups, load_rows
 from rules_engine.formula import UNKNOWN, Value, to_serial
 
+_FUNDER_LABELS: Final = {str(value): str(label) for value, label in Promotion.Funder.choices}
 _CHANNEL_LABELS: Final = {str(value): str(label) for value, label in Channel.choices}
 # Everything `stage_of` and the columns read; "pk" and "revision" name the row in the digest.
 _COLUMNS: Final = (
@@ -430,6 +435,58 @@ def _fetch_same_sku(fetch: Prefetch, heads: list[dict[str, Any]]) -> list[_Answe
     return answers
 
 
+# --- the order's own parts ------------------------------------------------------------------------
+
+
+def _fetch_promotions(fetch: Prefetch, heads: list[dict[str, Any]]) -> list[_Answer]:
+    """The promotions of an order, as its platform lists them (one query)."""
+    told: dict[int, list[Row]] = defaultdict(list)
+    query = Promotion.objects.filter(order_id__in=[head["pk"] for head in heads])
+    for row in query.order_by("order_id", "position"):
+        told[row.order_id].append(
+            {
+                f"{USED_PROMOTIONS}.tool": row.tool or None,
+                f"{USED_PROMOTIONS}.name": row.name or None,
+                f"{USED_PROMOTIONS}.promotion_id": row.promotion_id or None,
+                f"{USED_PROMOTIONS}.discount": _yuan(row.discount_fen),
+                f"{USED_PROMOTIONS}.funder": _FUNDER_LABELS.get(row.funder),
+                f"{USED_PROMOTIONS}.gift_sku": row.gift_sku or None,
+                f"{USED_PROMOTIONS}.gift_quantity": float(row.gift_quantity),
+            }
+        )
+    return [_own_answer(head, USED_PROMOTIONS, told[head["pk"]]) for head in heads]
+
+
+def _fetch_parcels(fetch: Prefetch, heads: list[dict[str, Any]]) -> list[_Answer]:
+    """The parcels of an order (one query); a late channel may not have told all of them."""
+    told: dict[int, list[Row]] = defaultdict(list)
+    query = Shipment.objects.filter(order_id__in=[head["pk"] for head in heads])
+    for row in query.order_by("order_id", F("shipped_at").asc(nulls_last=True), "pk"):
+        if fetch.as_of is not None and row.shipped_at is not None and row.shipped_at > fetch.as_of:
+            continue
+        pieces = [line["quantity"] for line in row.lines]
+        told[row.order_id].append(
+            {
+                f"{PARCELS}.tracking_no": row.tracking_no or None,
+                f"{PARCELS}.company": row.company or None,
+                f"{PARCELS}.shipped_at": fetch.serial(row.shipped_at),
+                f"{PARCELS}.quantity": float(sum(pieces))
+                if pieces and None not in pieces
+                else None,
+            }
+        )
+    return [
+        _unknown(head, PARCELS)
+        if fetch.is_late(head)
+        else _own_answer(head, PARCELS, told[head["pk"]])
+        for head in heads
+    ]
+
+
+def _own_answer(head: Mapping[str, Any], id: str, rows: list[Row]) -> _Answer:
+    return head["pk"], id, tuple(rows), f"{id}:{[tuple(row.values()) for row in rows]}"
+
+
 # --- the order's own history ----------------------------------------------------------------------
 
 
@@ -549,6 +606,8 @@ _FETCHERS: Final[dict[str, _Fetch]] = {
     SAME_BUYER: _fetch_sharing(SAME_BUYER, "buyer_index"),
     SAME_ADDRESS: _fetch_sharing(SAME_ADDRESS, "address_index"),
     SAME_SKU: _fetch_same_sku,
+    USED_PROMOTIONS: _fetch_promotions,
+    PARCELS: _fetch_parcels,
     PASSAGES: _fetch_passages,
     EVENTS: _fetch_events,
     RECEIVER_NAME: _fetch_sealed(RECEIVER_NAME, "name_sealed", NAME_PURPOSE),

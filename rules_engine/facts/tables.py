@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from config.errors import BadInput, Phrase, gettext_noop, list_sentences
 from config.releases.models import State, Version
+from connectors.orders.deadlines import DEADLINE_TABLE, TABLE_KEY, list_faults
 from rules_engine.formula import ErrorValue, Field, LookupTable, Table, Value, ValueType, to_serial
 from rules_engine.formula.functions.tables import build_table, normalise_key
 from rules_engine.formula.moments import parse_moment
@@ -339,13 +340,18 @@ class _Check:
         for column in shipped["columns"]:
             if have.get(column["key"]) != (column["type"], column["is_key"]):
                 self.note(
-                    gettext_noop(
+                    gettext_noop("「%(name)s」要保留%(kind)s列「%(label)s」，系统按它算发货期限")
+                    if clean["key"] == TABLE_KEY
+                    else gettext_noop(
                         "「%(name)s」要保留%(kind)s列「%(label)s」，系统按它算工作时间和大促"
                     ),
                     name=shipped["name"],
                     kind=Phrase(TYPES[column["type"]]),
                     label=column["label"],
                 )
+        if clean["key"] == TABLE_KEY and not self.problems:
+            for number, message in list_faults(clean):
+                self.note(message, number)
         if clean["key"] != PROMOTIONS or self.problems:
             return
         start, end = (_place(clean, key) for key in ("starts_at", "ends_at"))
@@ -577,6 +583,7 @@ _HOLIDAYS: Final[list[list[Any]]] = [
     *_days("国庆节", "2026-10-01", "2026-10-07"),
 ]
 SHIPPED: Final[dict[str, dict[str, Any]]] = {
+    TABLE_KEY: DEADLINE_TABLE,
     PROMOTIONS: {
         "key": PROMOTIONS,
         "name": gettext_noop("促销日历"),

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from config.tenancy.scope import for_environment
-from connectors.orders.canonical import CanonicalPayment, CanonicalReceipt
+from connectors.orders.canonical import CanonicalPayment, CanonicalReceipt, CanonicalShipment
 from connectors.orders.models import Order
 from connectors.orders.services import receive
 from connectors.orders.statuses import Stage
@@ -40,7 +40,14 @@ def fill_one_order() -> Order:
         [CanonicalReceipt("T1", received_at=at, reviewed_at=at)], source=sources["oms"], now=NOW
     )
     receive(
-        [replace(order, stage=Stage.SHIPPED, shipped_at=NOW - timedelta(minutes=5))],
+        [
+            replace(
+                order,
+                stage=Stage.SHIPPED,
+                shipped_at=NOW - timedelta(minutes=5),
+                shipments=(CanonicalShipment("SF1", "SF1", "顺丰", NOW - timedelta(minutes=5)),),
+            )
+        ],
         source=sources["channel"],
         now=NOW,
     )
@@ -51,25 +58,29 @@ def test_what_every_source_told_stands_in_one_line_by_time(env):
     entries = list_timeline(fill_one_order())
 
     assert [e.at for e in entries] == sorted(e.at for e in entries)
-    assert {e.topic for e in entries} == {"event", "passage", "receipt", "payment"}
+    assert {e.topic for e in entries} == {"event", "passage", "receipt", "payment", "shipment"}
     steps = [(e.code, e.label, e.source_kind) for e in entries if e.topic == "receipt"]
     assert steps == [
         ("received_at", "OMS 收到订单", "oms"),
         ("reviewed_at", "OMS 审单通过", "oms"),
     ]
+    received = next(e for e in entries if e.topic == "receipt")
+    assert (received.recorded_at, received.lag) == (NOW, timedelta(hours=1, minutes=50))
+    parcel = next(e for e in entries if e.topic == "shipment")
+    assert (parcel.reference, parcel.detail, parcel.source_kind) == ("SF1", "顺丰", "channel")
     shipped = next(e for e in entries if e.code == Stage.SHIPPED)
     assert (shipped.kind, shipped.lag) == ("observed", timedelta(minutes=5))
     paid = next(e for e in entries if e.topic == "payment")
     assert (paid.amount_fen, paid.label, paid.reference) == (32700, "支付成功", "p")
 
 
-def test_the_timeline_of_an_order_costs_five_queries(env):
+def test_the_timeline_of_an_order_costs_six_queries(env):
     order = fill_one_order()
 
     with CaptureQueriesContext(connection) as queries:
         list_timeline(order)
 
-    assert len(queries) == 5
+    assert len(queries) == 6
 
 
 def test_an_order_of_another_environment_tells_nothing_here(world):

@@ -376,3 +376,33 @@ def test_values_are_listed_with_their_labels_in_the_order_of_the_catalogue() -> 
     assert describe_values(values, ["order.city", "order.paid", "order.province"], FACTS) == [
         ("实付金额", "100.00"), ("省", "浙江省"), ("市", "杭州市"),
     ]  # fmt: skip
+
+
+# --- what platforms tell besides ------------------------------------------------------------------
+
+
+def test_flags_and_line_states_of_the_platform_are_facts(world: World) -> None:
+    with for_environment(world.production):
+        sources = make_sources()
+        record = canonical_order(
+            oversold=True, buyer_urged=True, address_change_pending=True, partial_refund=True,
+            is_credit_pay=True, platform_hold="处方药待审核", collect_by=NOW,
+            lines=(CanonicalLine("1", sku="S", warehouse="HZ-01", is_oversold=True, status="101",
+                                 refund_state="requested"),
+                   CanonicalLine("2", sku="G", is_gift=True, gift_of="1")),
+        )  # fmt: skip
+        receive([record], source=sources["channel"], now=NOW)
+        order = Order.objects.get()
+        values = collect([order], now=NOW)[order.pk]
+
+    for name in ("oversold", "buyer_urged", "address_change_pending", "partial_refund",
+                 "is_credit_pay"):  # fmt: skip
+        assert values[f"order.{name}"] is True, name
+    assert (values["order.platform_hold"], values["order.collect_by"]) == (
+        "处方药待审核",
+        serial(NOW),
+    )
+    first, gift = values["lines"]  # type: ignore[misc] # rows
+    assert (first["lines.warehouse"], first["lines.is_oversold"]) == ("HZ-01", True)
+    assert (first["lines.status"], first["lines.refund_state"]) == ("101", "退款申请中")
+    assert (gift["lines.gift_of"], gift["lines.refund_state"]) == ("1", None)
