@@ -148,7 +148,7 @@ class QimenClient:
     def ask(self, order_no: str) -> Answered | None:
         """What the warehouse has done with an order; None when it has no such order."""
         method = "deliveryorder.query" if self._asks_state_only else "orderprocess.query"
-        content = self._read(method, self._name(order_no), order_no)
+        content = self._read(method, order_no)
         if content is None:
             return None
         mapped: Mapped[CanonicalReceipt] | None
@@ -212,7 +212,7 @@ class QimenClient:
         except VendorRefusal as refusal:
             if refusal.retry is not Retry.NEVER:
                 raise
-            known = self._read("deliveryorder.query", self._name(order.order_no), order.order_no)
+            known = self._read("deliveryorder.query", order.order_no)
             found = Reader(known or {}).one("deliveryOrder")
             if found.identifier("deliveryOrderCode") != order.order_no:
                 raise
@@ -261,18 +261,16 @@ class QimenClient:
 
     # -- calls ---------------------------------------------------------------------------------
 
-    def _name(self, order_no: str) -> dict[str, object]:
-        return {
+    def _read(self, method: str, order_no: str) -> Mapping[str, object] | None:
+        """The answer to a question about one order; None when the warehouse has no such order."""
+        fields: dict[str, object] = {
             "orderType": ORDER_TYPE,
             "orderCode": order_no,
             "ownerCode": self._owner,
             "warehouseCode": self.warehouse if len(self._warehouses) == 1 else None,
         }
-
-    def _read(
-        self, method: str, fields: Mapping[str, object], order_no: str
-    ) -> Mapping[str, object] | None:
-        """The answer to a question about one order; None when the warehouse has no such order."""
+        if method == "deliveryorder.query":  # its lines come in pages; the head is in each
+            fields |= {"page": 1, "pageSize": 100}
         content, fault = self._exchange(method, qimen.write_request(fields), (order_no,))
         if fault is not None and qimen.is_no_order(content):
             return None
