@@ -179,14 +179,15 @@ class OmsApp:
         shown = given[: max(1, size // 2)] if kind == "half_page" else given
         lives = (self._store.get(number) for _, number in shown)
         data: dict[str, Any] = {"rows": [self._row(life) for life in lives if life is not None]}
-        is_last = first + size >= len(numbers)
+        # Numbered pages are cut and the total stays; a cursor goes on behind the last row given.
+        is_last = first + len(shown) >= len(numbers)
         if self.paging in ("page", "offset"):
             data["total"] = len(numbers)
         elif self.paging == "cursor":
             data["hasMore"] = not is_last
-            data["nextCursor"] = "" if is_last else _write_cursor(page + 1, given[-1])
+            data["nextCursor"] = "" if is_last else _write_cursor(page + 1, shown[-1])
         elif not is_last:
-            data["next"] = self._link(call, _write_cursor(page + 1, given[-1]))
+            data["next"] = self._link(call, _write_cursor(page + 1, shown[-1]))
         if kind == "mutate_between_pages":
             for _, number in shown[:_MUTATED_AT_ONCE]:
                 self._index.touch(number, now)

@@ -395,6 +395,17 @@ def test_a_naive_client_that_stops_at_a_short_page_loses_orders(world):
     assert len(ask(world, query=window() | {"page": 1, "size": 4})["rows"]) == 4
 
 
+@pytest.mark.parametrize("paging", ["cursor", "next_link"])
+def test_a_short_page_of_a_cursor_is_no_end(paging):
+    lives = [received(f"S{n}", at=float(n)) for n in range(4)]
+    with world_of(*lives, paging=paging) as world:
+        world.faults.switch("oms", "orders", "half_page", times=2)
+        pages = read_all(world, paging)
+
+    assert [numbers_of(page) for page in pages] == [["S0"], ["S1"], ["S2", "S3"]]
+    assert len(pages[0]) < 2  # a naive client stops here
+
+
 @pytest.mark.parametrize("paging", ["page", "offset"])
 def test_a_naive_client_that_adds_up_pages_counts_a_repeated_page_twice(paging):
     lives = [received(f"S{n}", at=float(n)) for n in range(4)]
