@@ -6,16 +6,16 @@ Plain functions over rows in hand; nothing here asks the database.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from connectors.orders.canonical import CanonicalLine, CanonicalOrder
+from connectors.orders.deadlines import SHIPPED_RULES, ShipRule, find_deadline
 from connectors.orders.models import Order, OrderLine, Payment, Receipt, StatusEvent
 from connectors.orders.nodes import Evidence, Passage
 from connectors.orders.statuses import (
     FINAL_STAGES,
     GroupState,
     PaymentStatus,
-    PresalePhase,
     Stage,
 )
 from connectors.shops.models import Channel, SourceKind
@@ -23,8 +23,6 @@ from connectors.shops.models import Channel, SourceKind
 # A stored line or one on its way in: both carry what the evidence needs.
 Line = OrderLine | CanonicalLine
 
-# A platform that tells no promise still expects dispatch within 48 hours of payment.
-DEFAULT_SHIP_WITHIN = timedelta(hours=48)
 # One fen of rounding between platform and shop is no price error (promo/README).
 PRICE_TOLERANCE_FEN = 1
 _MONEY_CAME = frozenset({PaymentStatus.PAID, PaymentStatus.REFUNDED})
@@ -62,14 +60,9 @@ def digest_systems(order: Order, payments: Sequence[Payment], receipts: Sequence
             setattr(order, column, min(moments, default=None))
 
 
-def deadline_of(order: Order) -> datetime | None:
-    """When it is too late: the balance's end, else the promised dispatch, else payment + 48 h."""
-    if order.presale_phase == PresalePhase.DEPOSIT_PAID:
-        return order.balance_due_at
-    if order.promised_ship_at is not None:
-        return order.promised_ship_at
-    paid = order.paid_at or order.gateway_paid_at
-    return paid + DEFAULT_SHIP_WITHIN if paid else None
+def deadline_of(order: Order, rules: Sequence[ShipRule] = SHIPPED_RULES) -> datetime | None:
+    """When it is too late, by the shipping rules in force (see `deadlines`)."""
+    return find_deadline(order, rules).at
 
 
 def moment_of_stage(order: Order) -> tuple[datetime | None, str]:

@@ -31,6 +31,7 @@ from connectors.orders.canonical import (
     CanonicalRecord,
     CanonicalShipment,
 )
+from connectors.orders.deadlines import list_ship_rules
 from connectors.orders.evidence import (
     Line,
     deadline_of,
@@ -183,7 +184,7 @@ class Batch:
         self.source, self.now, self.is_history = source, now, is_history
         self.is_reread = is_reread
         self.shops = shops
-        self.nodes = list_nodes()
+        self.nodes, self.ship_rules = list_nodes(), list_ship_rules()
         self.connected = connected_kinds() | {source.kind}
 
     def take(self, records: Sequence[CanonicalRecord]) -> Received:
@@ -455,7 +456,7 @@ class Batch:
         walked: dict[str, tuple[Passage, ...]] = {}
         for key, order in changed.items():
             digest_systems(order, payments[order.order_no], receipts[order.order_no])
-            order.deadline_at = deadline_of(order)
+            order.deadline_at = deadline_of(order, self.ship_rules)
             order.revision += 1
             order.received_at = self.now
             evidence = evidence_of(order, lines[key], self.connected)

@@ -149,6 +149,11 @@ class Order(EnvironmentModel):
                 fields=["environment", "is_open", "node", "tenant", "id"], name="order_by_node"
             ),
             models.Index(fields=["environment", "received_at", "id"], name="order_by_received"),
+            models.Index(
+                fields=["environment", "deadline_at", "id"],
+                condition=models.Q(is_open=True, shipped_at__isnull=True),
+                name="order_by_deadline",
+            ),
             models.Index(fields=["environment", "phone_tail"], name="order_by_phone_tail"),
             models.Index(fields=["environment", "buyer_index"], name="order_by_buyer"),
             models.Index(fields=["environment", "address_index"], name="order_by_address"),

@@ -13,6 +13,7 @@ from datetime import datetime
 from django.db import transaction
 
 from connectors.orders.canonical import CanonicalRecord
+from connectors.orders.deadlines import list_ship_rules
 from connectors.orders.evidence import (
     deadline_of,
     digest_systems,
@@ -138,7 +139,7 @@ def reread_order(order_id: int, *, now: datetime) -> bool:
         payments = list(Payment.objects.filter(order_no=order.order_no, is_gateway=True))
         receipts = list(Receipt.objects.filter(order_no=order.order_no).select_related("source"))
         digest_systems(order, payments, receipts)
-        order.deadline_at = deadline_of(order)
+        order.deadline_at = deadline_of(order, list_ship_rules())
         passages = walk(
             evidence_of(order, list(order.lines.all()), connected_kinds()), list_nodes()
         )

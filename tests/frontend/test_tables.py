@@ -86,9 +86,9 @@ def upload(client: Client, version: Version, text: str | bytes, name: str = "运
 def test_the_list_shows_published_and_shipped_tables(world: World, freight: Version) -> None:
     page = sign_in(world, "agent").get("/tables/").content.decode()
 
-    assert page.count('data-testid="table-row"') == 3
+    assert page.count('data-testid="table-row"') == 4
     assert "运费表" in page
-    assert page.count("出厂内容") == 2
+    assert page.count("出厂内容") == 3
     assert 'data-testid="new-table"' not in page
 
 
@@ -421,7 +421,7 @@ def test_another_division_sees_no_table(world: World, freight: Version) -> None:
     assert outsider.get(f"/tables/versions/{draft.public_id}/").status_code == 404
     assert outsider.post("/tables/freight/draft/").status_code == 404
     with for_environment(world.other):
-        assert [t.key for t in list_published()] == ["promotions", "holidays"]
+        assert [t.key for t in list_published()] == ["promotions", "deadlines", "holidays"]
 
 
 def test_a_draft_never_submitted_can_be_thrown_away(world: World) -> None:

@@ -172,7 +172,7 @@ def test_formulas_know_published_tables_and_the_shipped_calendars(env: World) ->
     publish_table(env)
     names = get_names()
 
-    assert [t.name for t in names.tables] == ["促销日历", "节假日", "运费表"]
+    assert [t.name for t in names.tables] == ["促销日历", "发货期限", "节假日", "运费表"]
     assert check('查表("节假日", 下单时间, "名称")', names).type is ValueType.TEXT
 
 
@@ -360,7 +360,7 @@ def test_tables_of_another_environment_do_not_exist(world: World) -> None:
         publish_table(world)
     with for_environment(world.other):
         assert load_lookups(["table:freight"]) == {}
-        assert [t.key for t in list_published()] == ["promotions", "holidays"]
+        assert [t.key for t in list_published()] == ["promotions", "deadlines", "holidays"]
         assert "运费表" not in [t.name for t in get_names().tables]
     with for_environment(world.staging):
         publish_table(world, rows=[["浙江省", "99", ""]])

@@ -553,12 +553,14 @@ class PatrolRun(EnvironmentModel):
 class PatrolLease(EnvironmentModel):
     """Who patrols the environment right now; runs out by itself when its holder dies.
 
-    `node_version_id`: the node table all open orders have been walked with (0: the shipped one).
+    `node_version_id`: the node table all open orders have been walked with (0: the shipped one);
+    `deadline_version_id`: likewise the table their deadlines follow.
     """
 
     holder = models.CharField(max_length=40, blank=True)
     expires_at = models.DateTimeField()
     node_version_id = models.PositiveBigIntegerField(default=0)
+    deadline_version_id = models.PositiveBigIntegerField(default=0)
 
     class Meta(EnvironmentModel.Meta):
         verbose_name = _("巡检占用")

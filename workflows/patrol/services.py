@@ -27,7 +27,9 @@ from config.releases.services import get_published
 from config.tenancy.models import Environment, User
 from config.tenancy.scope import for_environment
 from config.tenancy.statistics import refresh_statistics
+from connectors.orders.deadlines import TABLE_KEY, TABLE_KIND
 from connectors.orders.models import Order
+from connectors.orders.redating import redate_orders
 from connectors.orders.services import (
     NODE_TABLE_KEY,
     NODE_TABLE_KIND,
@@ -135,7 +137,8 @@ def _patrol(
     with for_environment(environment):
         _speak_later(environment, watch_sources(now=now))
         close_moot_brakes(now=now)
-    _follow_node_table(environment, lease, now=now, clock=clock)
+    for kind, key, column, step in _FOLLOWED:
+        _follow(environment, lease, kind, key, column, step, now=now, clock=clock)
     done: set[int] = set()
     # What changed comes first; then everything open, because time itself moves scores.
     for only_changed in (True, False):
@@ -177,22 +180,37 @@ def _due_chunks(
             yield ids
 
 
-def _follow_node_table(
-    environment: Environment, lease: Lease, *, now: datetime, clock: Clock
+# Documents every open order follows once: kind, key, where the lease notes it, one step of it.
+_FOLLOWED: tuple[tuple[str, str, str, Callable[..., int | None]], ...] = (
+    (NODE_TABLE_KIND, NODE_TABLE_KEY, "node_version_id", rewalk_orders),
+    (TABLE_KIND, TABLE_KEY, "deadline_version_id", redate_orders),
+)
+
+
+def _follow(
+    environment: Environment,
+    lease: Lease,
+    kind: str,
+    key: str,
+    column: str,
+    step: Callable[..., int | None],
+    *,
+    now: datetime,
+    clock: Clock,
 ) -> None:
-    """After a new node table was published, walk all open orders again."""
+    """After a new version of a document was published, take all open orders through it."""
     with for_environment(environment, write=False):
-        version = get_published(NODE_TABLE_KIND, NODE_TABLE_KEY)
+        version = get_published(kind, key)
         wanted = version.pk if version else 0
-        if PatrolLease.objects.filter(node_version_id=wanted).exists():
+        if PatrolLease.objects.filter(**{column: wanted}).exists():
             return
     after: int | None = 0
     while after is not None:
         with for_environment(environment):
             lease.renew(clock())
-            after = rewalk_orders(now=now, after_id=after)
+            after = step(now=now, after_id=after)
     with for_environment(environment):
-        PatrolLease.objects.update(node_version_id=wanted)
+        PatrolLease.objects.update(**{column: wanted})
 
 
 def _count(run: PatrolRun, scored: Scored, decided: Decided) -> None:
