@@ -9,7 +9,7 @@ from config.errors import gettext_noop
 from connectors.adapters import Connector, CredentialField, RateLimit
 from connectors.channels.douyin.client import DouyinClient, is_in_review
 from connectors.channels.douyin.lists import CREATED, MODIFIED, REVIEW
-from connectors.channels.douyin.mapping import CHANNEL, map_order
+from connectors.channels.douyin.mapping import CHANNEL, STAGES, map_order
 from connectors.channels.douyin.push import DouyinPush
 from connectors.orders.canonical import CanonicalRecord
 from connectors.wire import Mapped
@@ -28,7 +28,12 @@ def map_listed(
     `stages` None: the shipped table.
     """
     is_reviewed = is_in_review(payload, is_listed=in_risk_review)
-    return map_order(payload, shop=shop, in_risk_review=is_reviewed)
+    return map_order(
+        payload,
+        shop=shop,
+        in_risk_review=is_reviewed,
+        stages=STAGES if stages is None else stages,
+    )
 
 
 CONNECTOR: Final = Connector(

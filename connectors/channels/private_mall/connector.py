@@ -9,7 +9,7 @@ from config.errors import gettext_noop
 from connectors.adapters import Access, Connector, CredentialField, RateLimit
 from connectors.channels.private_mall.client import PrivateMallClient
 from connectors.channels.private_mall.lists import MODIFIED
-from connectors.channels.private_mall.mapping import CHANNEL, map_order
+from connectors.channels.private_mall.mapping import CHANNEL, STAGES, map_order
 from connectors.channels.private_mall.push import PrivateMallPush
 from connectors.orders.canonical import CanonicalRecord
 from connectors.wire import Mapped
@@ -19,7 +19,7 @@ def map_listed(
     payload: object, *, shop: str, stages: Mapping[str, str] | None = None
 ) -> Mapped[CanonicalRecord]:
     """The order of the list, of a single call or of a push; `stages` None: the shipped words."""
-    return map_order(payload, shop=shop)
+    return map_order(payload, shop=shop, stages=STAGES if stages is None else stages)
 
 
 def open_client(access: Access) -> PrivateMallClient:

@@ -13,6 +13,7 @@ from connectors.channels.private_mall.mapping import (
     ORDER_EVENTS,
     PAYMENT_EVENTS,
     PROBE_EVENT,
+    STAGES,
     map_order,
     map_payment,
     read_event,
@@ -74,11 +75,15 @@ class PrivateMallPush:
         )
 
     def map(self, item: PushItem, *, shop: str, stages: Mapping[str, str] | None) -> Answered:
-        """The order or payment of a message; raises PayloadError naming the field."""
+        """The order or payment of a message; `stages` None: the shipped words.
+
+        Raises PayloadError naming the field.
+        """
         if item.topic in PAYMENT_EVENTS:
             return Answered(map_payment(item.payload), item.payload)
         if item.topic in ORDER_EVENTS:
-            return Answered(map_order(item.payload, shop=shop), item.payload)
+            table = STAGES if stages is None else stages
+            return Answered(map_order(item.payload, shop=shop, stages=table), item.payload)
         raise PayloadError(gettext_noop("没有见过的推送类型，无法读成订单"), field="type")
 
     def answer(self, outcome: str) -> PushAnswer:

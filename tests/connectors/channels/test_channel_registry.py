@@ -102,6 +102,23 @@ def test_golden_orders_pass_through_the_connector(connector: Connector) -> None:
         assert (record.channel, record.shop) == (connector.code, "甲店")
 
 
+@pytest.mark.parametrize("connector", CHANNELS.values(), ids=list(CHANNELS))
+def test_table_of_the_business_counts_instead_of_the_shipped_one(connector: Connector) -> None:
+    assert connector.map_order is not None
+    case: Any = load_case(connector.code, "paid")
+    payload = case.get("payload", case)
+    shipped: Any = connector.map_order(payload, shop="甲店", stages=None).record
+
+    mapped: Any = connector.map_order(
+        payload, shop="甲店", stages={shipped.raw_status: "delivered"}
+    ).record
+    unknown: Any = connector.map_order(payload, shop="甲店", stages={})
+
+    assert (shipped.stage, mapped.stage) == ("await_ship", "delivered")
+    assert unknown.record.stage == "unknown"
+    assert "unmapped_status" in {notice.code for notice in unknown.notices}
+
+
 @pytest.mark.parametrize(
     "connector", [c for c in CHANNELS.values() if c.push], ids=lambda c: str(c.code)
 )

@@ -428,14 +428,14 @@ def _refused(world: World, vendor: str) -> VendorRefusal:
 
 def test_ended_session_of_top_is_renewed_and_its_refresh_token_with_it(world: World) -> None:
     old = world.secrets["tmall"]["refresh_token"]
-    world.apps["tmall"].expire("河道旗舰店")
+    world.clock.set(NOW + timedelta(days=30))
     assert _refused(world, "tmall").fault.refresh_token
 
     tokens = _take_tokens(world, "tmall")
 
     assert world.client("tmall").check()
     assert tokens.refresh_token != old
-    assert tokens.expires_at == NOW + timedelta(days=30)
+    assert tokens.expires_at == NOW + timedelta(days=60)
     world.secrets["tmall"]["refresh_token"] = old
     with pytest.raises(VendorRefusal) as caught:
         world.client("tmall").refresh_tokens()

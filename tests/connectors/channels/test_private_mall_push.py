@@ -65,6 +65,14 @@ def test_pushed_order_is_mapped_whole(kind: str) -> None:
     assert answered.payload == ORDER
 
 
+def test_pushed_order_is_mapped_with_the_business_table() -> None:
+    item = _read(_push(_event("order.updated", ORDER)))
+
+    record: Any = DOOR.map(item, shop="甲店", stages={ORDER["status"]: "shipped"}).mapped.record
+
+    assert record.stage == "shipped"
+
+
 def test_pushed_payment_is_a_payment() -> None:
     item = _read(_push(_event("payment.updated", PAYMENT)))
 
