@@ -22,7 +22,7 @@ from connectors.simulators.life import Life
 from connectors.simulators.reading import BEIJING, beijing_text, parse_beijing
 from connectors.simulators.tmall_messages import Messages
 from connectors.simulators.tmall_sessions import Sessions
-from connectors.simulators.tmall_trades import NO_MEMO, Memo, Trade
+from connectors.simulators.tmall_trades import NO_MEMO, OAID_NEEDS, Memo, Trade
 from connectors.simulators.tmall_wire import (
     Params,
     Refusal,
@@ -286,8 +286,9 @@ class Tmall:
         fields, life = read_fields(params), self._own(params, _known(shop))
         is_simple = params.get("simplify") == "true"
         trade = self._trade(life, self.clock.now())
-        if params.get("include_oaid") != "true":
-            fields = [field for field in fields if field != "oaid"]
+        # false gives the oaid where it can be made, true insists on it (text of the official SDK)
+        if params.get("include_oaid") == "true" and not OAID_NEEDS <= set(fields):
+            raise Refusal(15, "Remote service error", "isv.oaid-field-miss", "缺少生成oaid的字段")
         return {"trade": trade.render(fields, is_list=False, simplify=is_simple)}
 
     def _write_memo(self, params: Params, shop: ShopToken | None, call: Call) -> dict[str, Any]:

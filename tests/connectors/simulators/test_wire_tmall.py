@@ -463,12 +463,14 @@ def test_the_one_line_of_an_order_bears_the_freight(top: Top) -> None:
     assert trade["orders"]["order"][0]["payment"] == trade["payment"] == "55.00"
 
 
-def test_oaid_needs_five_fields_and_the_wish_for_it(top: Top) -> None:
+def test_oaid_needs_five_fields_and_insisting_without_them_is_refused(top: Top) -> None:
     top.store.add(life := make_life(1))
     five = "receiver_name,receiver_address,created,receiver_mobile,receiver_phone"
     assert "oaid" in top.detail(life, f"oaid,{five}", include_oaid="true")
-    assert "oaid" not in top.detail(life, f"oaid,{five}")
-    assert "oaid" not in top.detail(life, "oaid,receiver_name,created", include_oaid="true")
+    assert "oaid" in top.detail(life, f"oaid,{five}")
+    assert "oaid" not in top.detail(life, "oaid,receiver_name,created")
+    some = {"tid": life.order_no, "fields": "oaid,receiver_name", "include_oaid": "true"}
+    assert top.refused(signed(top.params(DETAIL, **some)))["sub_code"] == "isv.oaid-field-miss"
 
 
 def test_the_receiver_is_masked_but_its_region_is_not(top: Top) -> None:
