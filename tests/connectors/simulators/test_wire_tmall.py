@@ -222,7 +222,7 @@ def test_an_order_that_is_not_born_yet_does_not_exist(top: Top) -> None:
 
 
 def test_an_expired_session_is_invalid(top: Top) -> None:
-    top.app.sessions.expire(TMALL_SHOP, top.clock.now())
+    top.app.expire(TMALL_SHOP)
     top.clock.advance(timedelta(seconds=1))
     params = signed(top.params(LIST, fields="tid"))
     assert top.refused(params)["code"] == 27
