@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import threading
@@ -27,6 +28,7 @@ from connectors.simulators.core import (
     json_answer,
 )
 from connectors.simulators.life import Life
+from connectors.simulators.outbox import post
 from tests.connectors.simulators.lives import T0, TMALL_SHOP, make_life, minutes
 
 
@@ -530,3 +532,20 @@ def test_the_control_page_shows_faults_callbacks_and_costs_escaped(
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     assert _call("POST", base + "/_control/faults", form, headers)[0] == 303
     assert "http_503" in _get(base + "/_control/")[1].decode()
+
+
+def test_a_receiver_that_answers_too_late_did_not_accept(host: tuple[Host, Echo, str]) -> None:
+    running, echo, base = host
+    clock, faults = Clock(T0), Faults()
+    outbox = Outbox(clock, faults, transport=functools.partial(post, timeout=0.1))
+    running.faults.switch("echo", "*", "timeout_after_accept", times=1, seconds=0.5)
+    for expected in ((0, False, "TimeoutError"), (200, True, "")):
+        outbox.send(
+            app="mall", operation="push", url=f"{base}/echo/in?shop=1", headers={"X-Sign": "s"},
+            body=b"1", order_no="1", ok=lambda status, _: status == 200,
+        )  # fmt: skip
+        outbox.deliver_due(T0)
+        last = outbox.ledger[-1]
+        assert (last.status, last.accepted, last.note) == expected
+    assert [call.query for call in echo.seen] == [(("shop", "1"),)] * 2
+    assert echo.seen[0].headers["x-sign"] == "s"
