@@ -46,10 +46,39 @@ def try_connection(
 
     Never raises for what the outside does: a refusal is an answer, and the words say the remedy.
     """
-    connector = get_connector(vendor)
+    heard: list[str] = []
+    started = time.monotonic()
+    try:
+        client = open_unsaved(
+            environment, vendor=vendor, base_url=base_url, config=config, secrets=secrets,
+            shop=shop, now=now, heard=heard,
+        )  # fmt: skip
+        told = client.check()
+        words = Phrase(gettext_noop("连接成功：%(told)s"), {"told": told})
+        ok, code = True, ""
+    except AppError as error:
+        words, ok, code = explain_failure(error), False, error.code
+    shown = mask_body(heard[-1])[:MAX_SHOWN] if heard else ""
+    return Trial(ok, words, shown, time.monotonic() - started, code)
+
+
+def open_unsaved(
+    environment: Environment,
+    *,
+    vendor: str,
+    base_url: str,
+    config: Mapping[str, Any],
+    secrets: Mapping[str, str],
+    shop: str,
+    now: datetime,
+    heard: list[str],
+) -> Any:
+    """The client of a connection that is not stored; every answer's text is appended to `heard`.
+
+    Raises AppError when the settings alone are wrong.
+    """
     with for_environment(environment, write=False):
         allowed = list_allowed_addresses()
-    answers: list[str] = []
 
     def send(call: Outgoing) -> Response:
         response = http.send(
@@ -58,24 +87,15 @@ def try_connection(
                 allowed=allowed,
             )
         )  # fmt: skip
-        answers.append(response.body[: MAX_SHOWN * 3].decode("utf-8", "replace"))
+        heard.append(response.body[: MAX_SHOWN * 3].decode("utf-8", "replace"))
         return response
 
-    started = time.monotonic()
-    try:
-        client = connector.open(
-            Access(
-                shop=shop, base_url=base_url.rstrip("/"), config=config, secrets=secrets,
-                send=send, clock=lambda: now,
-            )
-        )  # fmt: skip
-        told = client.check()
-        words = Phrase(gettext_noop("连接成功：%(told)s"), {"told": told})
-        ok, code = True, ""
-    except AppError as error:
-        words, ok, code = explain_failure(error), False, error.code
-    shown = mask_body(answers[-1])[:MAX_SHOWN] if answers else ""
-    return Trial(ok, words, shown, time.monotonic() - started, code)
+    return get_connector(vendor).open(
+        Access(
+            shop=shop, base_url=base_url.rstrip("/"), config=config, secrets=secrets,
+            send=send, clock=lambda: now,
+        )
+    )  # fmt: skip
 
 
 def explain_failure(error: AppError) -> Phrase:

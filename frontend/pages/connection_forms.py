@@ -24,6 +24,7 @@ from connectors.shops.connections import hint_secrets
 DRAFT_PURPOSE = "connection.draft"
 MAX_NAME, MAX_URL, MAX_ANSWER, MAX_SHOWN = 60, 300, 8000, 4000
 PREFIX = "f_"
+ADDRESS_CODES = frozenset({"address_refused", "name_not_resolved"})
 
 
 @dataclass
@@ -43,6 +44,8 @@ class Draft:
     trial: dict[str, Any] | None = None
     is_filled: bool = False
     kept: dict[str, str] = field(default_factory=dict)
+    sample: dict[str, Any] | None = None
+    preview: list[dict[str, Any]] | None = None
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -64,7 +67,10 @@ class Draft:
 
 @dataclass(frozen=True)
 class Question:
-    """One field as the template draws it. Of a secret `value` is always empty."""
+    """One field as the template draws it. Of a secret `value` is always empty.
+
+    `default` is the choice that holds while none is made.
+    """
 
     field: CredentialField
     label: str
@@ -73,6 +79,7 @@ class Question:
     is_stored: bool
     hint: str
     error: str
+    default: str = ""
 
     @property
     def name(self) -> str:
@@ -82,8 +89,24 @@ class Question:
     def is_required(self) -> bool:
         return self.field.is_required and not self.is_stored
 
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """Values and their words; where an answer may be left out, the first one says so."""
+        found = [(value, _(label)) for value, label in self.field.choices]
+        needs_blank = not self.value and not self.default
+        return [("", "—"), *found] if needs_blank else found
 
-def list_questions(connector: Connector, draft: Draft, errors: Mapping[str, str]) -> list[Question]:
+    @property
+    def chosen(self) -> str:
+        return self.value or self.default
+
+
+def list_questions(
+    connector: Connector,
+    draft: Draft,
+    errors: Mapping[str, str],
+    defaults: Mapping[str, str],
+) -> list[Question]:
     """The vendor's fields with what is known of them."""
     return [
         Question(
@@ -94,6 +117,7 @@ def list_questions(connector: Connector, draft: Draft, errors: Mapping[str, str]
             is_stored=f.is_secret and (f.name in draft.hints or f.name in draft.kept),
             hint=draft.hints.get(f.name) or draft.kept.get(f.name, ""),
             error=errors.get(f.name, ""),
+            default=defaults.get(f.name, ""),
         )
         for f in connector.fields
     ]
@@ -127,7 +151,7 @@ def read_form(connector: Connector, draft: Draft, posted: QueryDict) -> dict[str
         if f.is_required and not is_there:
             errors.setdefault(f.name, _("请填写「%(label)s」") % {"label": _(f.label)})
     draft.seal(secrets)
-    draft.is_filled, draft.trial = not errors, None
+    draft.is_filled, draft.trial, draft.preview = not errors, None, None
     return errors
 
 
@@ -161,14 +185,26 @@ def keep_trial(draft: Draft, trial: Any) -> None:
     """Remember what a test call said: words as a template, so that every reader has their own."""
     draft.trial = {
         "ok": trial.ok,
-        "message": trial.words.message,
-        "params": {
-            name: say(part) if isinstance(part, Phrase) else str(part)
-            for name, part in trial.words.params.items()
-        },
+        "words": keep_words(trial.words),
         "answer": trial.answer[:MAX_SHOWN],
         "code": trial.code,
     }
+
+
+def keep_words(phrase: Phrase | None) -> dict[str, Any] | None:
+    """A phrase as a session can hold it: its template and what fills it."""
+    if phrase is None:
+        return None
+    params = {
+        name: say(part) if isinstance(part, Phrase) else str(part)
+        for name, part in phrase.params.items()
+    }
+    return {"message": phrase.message, "params": params}
+
+
+def say_words(kept: Mapping[str, Any] | None) -> str:
+    """The phrase again, in the reader's language."""
+    return say(Phrase(kept["message"], kept["params"])) if kept else ""
 
 
 def say_trial(draft: Draft) -> dict[str, Any] | None:
@@ -176,7 +212,7 @@ def say_trial(draft: Draft) -> dict[str, Any] | None:
     if draft.trial is None:
         return None
     return draft.trial | {
-        "words": say(Phrase(draft.trial["message"], draft.trial["params"])),
-        "is_refused": draft.trial["code"] in {"address_refused", "name_not_resolved"},
+        "words": say_words(draft.trial["words"]),
+        "is_refused": draft.trial["code"] in ADDRESS_CODES,
         "host": get_host(draft.base_url),
     }

@@ -33,6 +33,7 @@ from connectors.shops.services import get_or_create_shop
 from connectors.sync.registry import get_connector, list_connectors
 from connectors.sync.trying import try_connection
 from frontend.pages import connection_forms as forms
+from frontend.pages import form_groups
 from frontend.pages.connection_forms import Draft
 from frontend.pages.connections import note_refusal, page, read_minutes, write_webhook
 from workflows.patrol.sources import wake_pull
@@ -191,10 +192,13 @@ def connection_draft_try(request: Any, key: str) -> HttpResponse:
     with for_environment(request.environment, write=False):
         wizard = Wizard(request)
         draft = wizard.get(key)
-        errors = _read(request, wizard, draft)
+        is_sampling = request.POST.get("action") == "sample"
+        errors = _read(request, wizard, draft, is_sampling=is_sampling)
         wizard.save()
         if errors:
             return _render_draft(request, wizard, draft, errors, status=400)
+    if is_sampling and form_groups.is_described(draft.vendor):
+        return _sample(request, wizard, draft)
     trial = try_connection(
         request.environment,
         vendor=draft.vendor,
@@ -205,12 +209,26 @@ def connection_draft_try(request: Any, key: str) -> HttpResponse:
         now=timezone.now(),
     )
     forms.keep_trial(draft, trial)
+    if trial.ok and form_groups.is_described(draft.vendor):
+        form_groups.fetch_preview(request.environment, draft, draft.secrets, timezone.now())
     wizard.save()
     if not trial.ok:
         note_refusal(request, draft.name, trial.code)
         with for_environment(request.environment, write=False):
             return _render_draft(request, wizard, draft, {}, status=400)
     return redirect("connection_draft", key)
+
+
+def _sample(request: Any, wizard: Wizard, draft: Draft) -> HttpResponse:
+    """Ask a system once for what its fields are picked from."""
+    form_groups.fetch_sample(request.environment, draft, draft.secrets, timezone.now())
+    wizard.save()
+    assert draft.sample is not None  # noqa: S101 - narrowing: it was just taken
+    if draft.sample["code"]:
+        note_refusal(request, draft.name, draft.sample["code"])
+        with for_environment(request.environment, write=False):
+            return _render_draft(request, wizard, draft, {}, status=400)
+    return redirect(f"{reverse('connection_draft', args=[draft.key])}#sample")
 
 
 @require_POST
@@ -237,9 +255,13 @@ def connection_draft_remove(request: Any, key: str) -> HttpResponse:
     return redirect("connection_draft", following.key) if following else redirect("connection_plan")
 
 
-def _read(request: Any, wizard: Wizard, draft: Draft) -> dict[str, str]:
+def _read(
+    request: Any, wizard: Wizard, draft: Draft, *, is_sampling: bool = False
+) -> dict[str, str]:
     connector = get_connector(draft.vendor)
     errors = forms.read_form(connector, draft, request.POST)
+    errors = form_groups.check_settings(draft, draft.secrets, is_sampling=is_sampling) | errors
+    draft.is_filled = not errors and not is_sampling
     name = _name_source(connector, draft)
     kinds = {c.code: c.kind for c in list_connectors()}
     is_twice = any(
@@ -271,14 +293,8 @@ def _render_draft(
     request: Any, wizard: Wizard, draft: Draft, errors: Mapping[str, str], *, status: int = 200
 ) -> HttpResponse:
     connector = get_connector(draft.vendor)
-    context = {
-        "draft": draft,
-        "connector": connector,
+    context = form_groups.describe_form(connector, draft, errors) | {
         "connector_label": _(connector.label),
-        "connector_help": _(connector.help) if connector.help else "",
-        "questions": forms.list_questions(connector, draft, errors),
-        "errors": errors,
-        "trial": forms.say_trial(draft),
         "is_channel": connector.kind == SourceKind.CHANNEL,
         "following": wizard.after(draft.key),
     }

@@ -31,6 +31,7 @@ from connectors.sync.health import Health, read_health
 from connectors.sync.registry import get_connector
 from connectors.sync.trying import try_connection
 from frontend.pages import connection_forms as forms
+from frontend.pages import form_groups
 from frontend.pages.connection_forms import Draft
 from workflows.patrol.sources import wake_pull
 
@@ -44,7 +45,6 @@ LEVELS: dict[str, tuple[int, str, Any]] = {
     "ok": (4, "healthy", gettext_lazy("正常")),
     "paused": (5, "unknown", gettext_lazy("已暂停")),
 }
-_ADDRESS_CODES = {"address_refused", "name_not_resolved"}
 _STATES = {"done": "sent", "running": "pending", "partial": "ambiguous", "failed": "failed"}
 
 
@@ -144,7 +144,7 @@ def _find_next(health: Health) -> datetime | None:
 
 def _find_remedy(connection: Connection) -> str:
     """Which button mends it: authorise, address or read."""
-    if connection.trouble_code in _ADDRESS_CODES:
+    if connection.trouble_code in forms.ADDRESS_CODES:
         return "address"
     if connection.trouble_code == "authorisation":
         return "authorise"
@@ -260,7 +260,13 @@ def connection_edit(request: Any, public_id: str) -> HttpResponse:
             return _render_edit(request, connection, draft, {}, connection.every_minutes)
         connector = get_connector(connection.vendor)
         was = (draft.base_url, dict(draft.config), draft.sealed)
+        action = request.POST.get("action", "save")
+        known = reveal_secrets(connection)
         errors = forms.read_form(connector, draft, request.POST)
+        settings = form_groups.check_settings(
+            draft, known | draft.secrets, is_sampling=action == "sample"
+        )
+        errors = settings | errors
         every, problem = read_minutes(request.POST.get("every_minutes", ""))
         if problem:
             errors["every_minutes"] = problem
@@ -269,9 +275,12 @@ def connection_edit(request: Any, public_id: str) -> HttpResponse:
         _remember(request, public_id, draft)
         if errors:
             return _render_edit(request, connection, draft, errors, every, status=400)
-        known = reveal_secrets(connection)
+    if action == "sample" and form_groups.is_described(connection.vendor):
+        form_groups.fetch_sample(request.environment, draft, known | draft.secrets, timezone.now())
+        with for_environment(request.environment, write=False):
+            return _render_edit(request, connection, draft, {}, every)
     has_changed = was != (draft.base_url, draft.config, draft.sealed) or bool(draft.sealed)
-    if has_changed and request.POST.get("action") != "force":
+    if has_changed and action != "force":
         trial = try_connection(
             request.environment,
             vendor=connection.vendor,
@@ -329,7 +338,7 @@ def _check_new_address(
 
 def note_refusal(request: Any, subject: str, code: str) -> None:
     """An address that points inside is worth a line in the audit log; never the address itself."""
-    if code not in _ADDRESS_CODES:
+    if code not in forms.ADDRESS_CODES:
         return
     with for_environment(request.environment):
         record(
@@ -379,21 +388,14 @@ def _render_edit(
     status: int = 200,
 ) -> HttpResponse:
     connector = get_connector(connection.vendor)
-    context = {
+    context = form_groups.describe_form(connector, draft, errors) | {
         "crumbs": [
             (_("连接器"), reverse("connection_list")),
             (str(connection), reverse("connection_detail", args=[connection.public_id])),
             (_("修改"), None),
         ],
         "connection": connection,
-        "connector": connector,
-        "connector_help": _(connector.help) if connector.help else "",
-        "draft": draft,
-        "questions": forms.list_questions(connector, draft, errors),
-        "errors": errors,
         "every_minutes": every,
-        "trial": forms.say_trial(draft),
-        "is_edit": True,
     }
     return render(request, "connections/edit.html", context, status=status)
 

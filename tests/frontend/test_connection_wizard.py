@@ -20,15 +20,35 @@ from connectors.shops.models import Connection, Shop, Source
 from connectors.simulators.core import Clock, Faults, Host, Outbox, Store
 from connectors.simulators.keys import make_keys
 from connectors.simulators.mall import MallApp
+from connectors.simulators.oms import OmsApp
 from connectors.sync.registry import list_connectors
 from connectors.sync.trying import Trial
 from frontend.pages import connection_wizard as wizard
+from tests.connectors.simulators.lives import make_life
 from tests.factories import for_environment, join, make_user
 from tests.frontend.sources import CANARY, connect
 
 pytestmark = pytest.mark.django_db
 
 SIX = ("tmall", "douyin", "private_mall", "alipay", "wechat_pay", "qimen")
+KEYS = make_keys()
+# What has to look like something; everything else is answered with a canary.
+ANSWERS = {
+    "private_mall": {"secret": KEYS.mall.secret},
+    "alipay": {
+        "private_key": KEYS.alipay.app.private_pem,
+        "alipay_public_key": KEYS.alipay.alipay.public_pem,
+    },
+    "wechat_pay": {
+        "private_key": KEYS.wechat_pay.merchant.private_pem,
+        "platform_public_key": KEYS.wechat_pay.platform.public_pem,
+        "api_v3_key": KEYS.wechat_pay.api_v3_key,
+        "merchant_serial_no": KEYS.wechat_pay.merchant_serial,
+        "platform_serial_no": KEYS.wechat_pay.platform_serial,
+        "merchant_id": KEYS.wechat_pay.mchid,
+    },
+    "qimen": {"warehouses": "WH01 可挂起"},
+}
 
 
 @pytest.fixture
@@ -74,8 +94,9 @@ def answer_all(vendor, **changes):
     connector = next(c for c in list_connectors() if c.code == vendor)
     form = {"name": f"{connector.label}一号", "base_url": connector.base_url or "https://m.example"}
     for f in connector.fields:
-        if f.is_required:
-            form[f"f_{f.name}"] = f.choices[0][0] if f.choices else f"{CANARY}-{vendor}-{f.name}"
+        if f.is_required or f.name in ANSWERS.get(vendor, {}):
+            told = ANSWERS.get(vendor, {}).get(f.name, f"{CANARY}-{vendor}-{f.name}")
+            form[f"f_{f.name}"] = f.choices[0][0] if f.choices else told
     return form | changes
 
 
@@ -110,9 +131,10 @@ def test_six_sources_are_connected_in_one_run_with_one_schedule_and_one_save(wor
     assert woken == list(SIX)
     assert len(asked) == 6
     for row in found:
+        given = answer_all(row.vendor)
         kept = reveal_secrets(row)
         assert kept
-        assert all(value.startswith(CANARY) for value in kept.values())
+        assert kept == {name: given[f"f_{name}"].strip() for name in kept}
     page = made.content.decode()
     assert page.count('data-testid="made"') == 6
     addresses = re.findall(r'value="(http://[^"]+/in/[^"]+)"', page)
@@ -315,13 +337,11 @@ def test_picking_costs_the_same_queries_however_much_is_connected(world, enter):
 @pytest.fixture
 def mall():
     """A mall that answers over HTTP."""
-    clock, keys = Clock(), make_keys().mall
-    faults = Faults()
+    clock, faults = Clock(), Faults()
     outbox = Outbox(clock, faults)
-    app = MallApp(Store(), clock, faults, outbox, keys)
-    host = Host({"/mall": app}, clock, faults, outbox)
-    with host.running() as address:
-        yield f"{address}/mall", keys.secret
+    app = MallApp(Store(), clock, faults, outbox, KEYS.mall)
+    with Host({"/mall": app}, clock, faults, outbox).running() as address:
+        yield f"{address}/mall", KEYS.mall.secret
 
 
 def allow(world, address):
@@ -387,3 +407,120 @@ def test_a_wrong_secret_is_refused_by_the_other_side_and_said_in_words(world, en
     assert "测试没有通过" in page
     assert "签名" in page
     assert wrong not in page
+
+
+# --- a system described by its answers ------------------------------------------------------------
+
+
+@pytest.fixture
+def oms():
+    """An OMS with five orders of the last hour, that answers over HTTP."""
+    clock, faults = Clock(), Faults()
+    store, now = Store(), clock.now()
+    for number in range(5):
+        placed = now - timedelta(minutes=50 - number)
+        store.add(
+            make_life(
+                number + 1,
+                placed=placed,
+                paid=placed + timedelta(minutes=1),
+                oms=placed + timedelta(minutes=3),
+                reviewed=placed + timedelta(minutes=9),
+            )
+        )
+    outbox = Outbox(clock, faults)
+    app = OmsApp(store, clock, faults, KEYS.oms)
+    with Host({"/oms": app}, clock, faults, outbox).running() as address:
+        yield f"{address}/oms"
+
+
+def oms_form(address, **changes):
+    form = {
+        "name": "自研 OMS",
+        "base_url": address,
+        "f_auth_kind": "bearer",
+        "f_auth_secret": KEYS.oms.token,
+        "f_list_path": "/api/orders",
+        "f_list_method": "GET",
+        "f_start_name": "updated_from",
+        "f_end_name": "updated_to",
+        "f_time_format": "clock",
+        "f_paging_kind": "page",
+        "f_page_name": "page",
+        "f_size_name": "size",
+        "f_page_size": "50",
+    }
+    return form | changes
+
+
+def test_an_oms_is_described_by_its_own_answer_and_three_rows_are_shown_as_they_will_be(
+    world, enter, oms, monkeypatch
+):
+    monkeypatch.setattr(wizard, "wake_pull", lambda environment, row: None)
+    allow(world, oms)
+    client = enter("tech_support")
+    key = pick(client, "generic_oms")["generic_oms"]
+
+    answer = client.post(f"/connections/new/{key}/try/", oms_form(oms, action="sample"))
+
+    assert answer.status_code == 302
+    page = client.get(f"/connections/new/{key}/").content.decode()
+    assert "取到 5 行订单" in page
+    assert 'data-pick="recvTime"' in page
+    assert re.search(r'name="f_rows_path" value="data.rows"', page)
+    assert re.search(r'name="f_order_no_path" value="orderNo"', page)
+    assert "猜的，请核对" in page
+    assert page.count('data-testid="preview-row"') == 3
+    assert KEYS.oms.token not in page
+    assert rows(world) == []
+
+    chosen = dict(re.findall(r'name="(f_[a-z_]+_path)" value="([^"]*)"', page))
+    form = oms_form(oms, f_auth_secret="", **(chosen | {"f_reviewed_path": "auditTime"}))
+    assert client.post(f"/connections/new/{key}/try/", form).status_code == 302
+    page = client.get(f"/connections/new/{key}/").content.decode()
+    assert 'data-ok="yes"' in page
+    assert page.count('data-testid="preview-row"') == 3
+    client.post("/connections/new/plan/", {"every_minutes": "5"})
+    made = rows(world)[0]
+    assert (made.vendor, made.config["order_no_path"]) == ("generic_oms", "orderNo")
+    assert reveal_secrets(made) == {"auth_secret": KEYS.oms.token}
+
+
+def test_a_wrong_token_or_a_form_with_gaps_is_named_where_it_is_wrong(world, enter, oms):
+    allow(world, oms)
+    client = enter("tech_support")
+    key = pick(client, "generic_oms")["generic_oms"]
+    address = f"/connections/new/{key}/try/"
+
+    wrong = client.post(address, oms_form(oms, action="sample", f_auth_secret="wrong-token-1234"))
+    gap = client.post(address, oms_form(oms, action="sample", f_page_name=""))
+    unpicked = client.post(address, oms_form(oms))
+
+    said = wrong.content.decode() + client.get(f"/connections/new/{key}/").content.decode()
+    assert "wrong-token-1234" not in said
+    assert "401" in said or "认证" in said
+    assert gap.status_code == 400
+    assert "还没有填写，例如 page、offset 或 cursor" in gap.content.decode()
+    assert unpicked.status_code == 400
+    assert "在样例里点一下订单号" in unpicked.content.decode()
+
+
+def test_an_oms_inside_is_explained_when_a_sample_is_asked_for(world, enter, oms):
+    client = enter("tech_support")
+    key = pick(client, "generic_oms")["generic_oms"]
+    answer = client.post(f"/connections/new/{key}/try/", oms_form(oms, action="sample"))
+    assert answer.status_code == 400
+    assert "放行名单" in answer.content.decode()
+    with for_environment(world.production, write=False):
+        assert AuditEntry.objects.filter(action="connection.refused").count() == 1
+
+
+def test_a_key_that_is_no_key_is_said_before_anything_is_called(world, enter, outside):
+    client = enter("tech_support")
+    key = pick(client, "alipay")["alipay"]
+    answer = client.post(
+        f"/connections/new/{key}/try/", answer_all("alipay", f_private_key="not a key")
+    )
+    assert answer.status_code == 400
+    assert 'data-testid="whole-error"' in answer.content.decode()
+    assert outside[0] == []
