@@ -7,6 +7,7 @@ The same as a form, for the page. Only for the machine it runs on: a foreign Ori
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from html import escape
@@ -14,12 +15,32 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from connectors.simulators.faults import KINDS
+from connectors.simulators.reading import beijing_text
 from connectors.simulators.wire import Answer, Call, json_answer, text_answer
 
 if TYPE_CHECKING:
     from connectors.simulators.host import Host
 
 _LEDGER_SHOWN = 50
+# What each fault looks like from outside, for the page.
+_WORDS = {
+    "http_500": "回答 HTTP 500，调用没有生效",
+    "http_503": "回答 HTTP 503，调用没有生效",
+    "refuse_connection": "不回答就断开，调用没有生效",
+    "timeout_before": "一直不回答，调用没有生效",
+    "timeout_after_accept": "调用已生效，但一直不回答",
+    "garbage": "回答的不是 JSON 或 XML",
+    "slow_drip": "回答一点一点地来",
+    "wrong_clock": "平台的时钟偏了（秒）",
+    "half_page": "列表页被截短，总数不变",
+    "repeated_page": "再给一次刚才那一页",
+    "mutate_between_pages": "翻页之间订单又变了",
+    "throttle": "平台限流",
+    "service_error": "平台内部错误，请稍后再试",
+    "drop_callback": "推送丢失",
+    "delay_callback": "推送迟到（秒）",
+    "duplicate_callback": "推送发两遍",
+}
 
 
 class ControlApp:
@@ -46,7 +67,11 @@ class ControlApp:
                 raise TypeError("a JSON object is expected")
             self._do(call.path, {key: value for key, value in wish.items() if value != ""})
         except (KeyError, TypeError, ValueError) as error:
-            return json_answer({"error": f"{type(error).__name__}: {error}"}, 400)
+            words = f"{type(error).__name__}: {error}"
+            if is_form:
+                page = f'<p>没有执行：{escape(words)}。<a href="/_control/">返回控制台</a></p>'
+                return text_answer(page, 400, "text/html; charset=utf-8")
+            return json_answer({"error": words}, 400)
         if is_form:
             return Answer(303, {"Location": "/_control/"})
         return json_answer(self.state())
@@ -100,8 +125,13 @@ class ControlApp:
         faults = _table(
             ("平台", "操作", "故障", "页", "剩余次数", "秒"),
             [
-                tuple(
-                    fault[key] for key in ("app", "operation", "kind", "page", "times", "seconds")
+                (
+                    fault["app"],
+                    fault["operation"],
+                    _WORDS[fault["kind"]],
+                    fault["page"],
+                    fault["times"],
+                    fault["seconds"],
                 )
                 for fault in state["faults"]
             ],
@@ -110,16 +140,20 @@ class ControlApp:
         callbacks = _table(
             ("时刻", "平台", "操作", "订单", "第几次", "状态", "已接受", "备注"),
             [
-                tuple(
-                    item[key]
-                    for key in (
-                        "at", "app", "operation", "order_no", "attempt", "status", "accepted", "note",
-                    )
+                (
+                    beijing_text(attempt.at),
+                    attempt.app,
+                    attempt.operation,
+                    attempt.order_no,
+                    attempt.attempt,
+                    attempt.status or "",
+                    "是" if attempt.accepted else "否",
+                    "故意丢弃" if attempt.note == "dropped" else attempt.note,
                 )
-                for item in reversed(state["callbacks"])
+                for attempt in reversed(self._host.outbox.ledger[-_LEDGER_SHOWN:])
             ],
             "还没有发出过推送。",
-        )  # fmt: skip
+        )
         costs = _table(
             ("平台/操作", "次数", "每次毫秒"),
             [
@@ -129,10 +163,11 @@ class ControlApp:
             "还没有被调用过。",
         )
         return _PAGE.format(
-            now=escape(state["now"]),
+            now=beijing_text(self._host.clock.now()),
             clock="静止（由测试拨动）" if state["clock"] == "virtual" else "随真实时间走",
             apps=_options(apps),
-            kinds=_options(state["kinds"]),
+            kinds=_options(state["kinds"], _WORDS),
+            operations=_options(sorted({n.partition("/")[2] for n in state["costs"]})),
             faults=faults,
             callbacks=callbacks,
             waiting=state["callbacks_waiting"],
@@ -140,8 +175,10 @@ class ControlApp:
         )
 
 
-def _options(names: list[str]) -> str:
-    return "".join(f"<option>{escape(name)}</option>" for name in names)
+def _options(names: list[str], words: Mapping[str, str] = {}) -> str:  # noqa: B006 - only read
+    return "".join(
+        f'<option value="{escape(name)}">{escape(words.get(name, name))}</option>' for name in names
+    )
 
 
 def _table(heads: tuple[str, ...], rows: list[tuple[Any, ...]], empty: str) -> str:
@@ -168,14 +205,15 @@ label{{display:grid;font-size:.85rem}}input,select,button{{font:inherit;padding:
 th,td{{text-align:left;padding:.2rem .7rem;border-bottom:1px solid #8886}}
 </style>
 <h1>模拟平台控制台</h1>
-<p>这里的平台都是假的，只用于演示与测试。平台时间 {now}，{clock}。</p>
+<p>这里的平台都是假的，只用于演示与测试。北京时间 {now}，{clock}。</p>
 <form method="post" action="/_control/clock">
 <label>拨快（秒）<input name="advance_seconds" type="number" value="60" required></label>
 <button>拨快时间</button></form>
 <h2>故障</h2>
 <form method="post" action="/_control/faults">
 <label>平台<select name="app">{apps}</select></label>
-<label>操作<input name="operation" value="*" required></label>
+<label>操作（* 为任意）<input name="operation" value="*" list="operations" required></label>
+<datalist id="operations">{operations}</datalist>
 <label>故障<select name="kind">{kinds}</select></label>
 <label>页（空为任意）<input name="page" type="number"></label>
 <label>次数（空为一直）<input name="times" type="number" min="1"></label>

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from connectors.simulators.core import (
+    KINDS,
     Answer,
     Bucket,
     Call,
@@ -531,7 +532,11 @@ def test_the_control_page_shows_faults_callbacks_and_costs_escaped(
     form = b"app=echo&operation=*&kind=http_503&page=&times=1&seconds=0"
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     assert _call("POST", base + "/_control/faults", form, headers)[0] == 303
-    assert "http_503" in _get(base + "/_control/")[1].decode()
+    assert "<td>回答 HTTP 503，调用没有生效</td>" in _get(base + "/_control/")[1].decode()
+    wrong = form.replace(b"times=1", b"times=0")
+    status, body = _call("POST", base + "/_control/faults", wrong, headers)
+    assert status == 400
+    assert "返回控制台" in body.decode()
 
 
 def test_a_receiver_that_answers_too_late_did_not_accept(host: tuple[Host, Echo, str]) -> None:
@@ -549,3 +554,10 @@ def test_a_receiver_that_answers_too_late_did_not_accept(host: tuple[Host, Echo,
         assert (last.status, last.accepted, last.note) == expected
     assert [call.query for call in echo.seen] == [(("shop", "1"),)] * 2
     assert echo.seen[0].headers["x-sign"] == "s"
+
+
+def test_every_fault_has_its_words_on_the_page(host: tuple[Host, Echo, str]) -> None:
+    page = _get(host[2] + "/_control/")[1].decode()
+    for kind in KINDS:
+        words = page.split(f'<option value="{kind}">')[1].split("<")[0]
+        assert words != kind
