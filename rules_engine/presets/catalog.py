@@ -109,8 +109,9 @@ _WMS_MISSING = f"""
       如果(是空(OMS审单时间), 不适用(),
         如果(是空(WMS接收时间), 相隔分钟(OMS审单时间, 最早(WMS截至, 渠道截至))<60, 通过())))
 """
+# Douyin lists the gifts it gives and does not say which were put in: nothing to compare there.
 _GIFT = f"""
-    如果({_OVER}, 不适用(),
+    如果(或({_OVER}, 是空(赠品已配)), 不适用(),
       如果(赠品应发<=赠品已配, 通过(),
         如果(是空(OMS审单时间), 不适用(), 相隔分钟(OMS审单时间, 渠道截至)<30)))
 """
