@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 PACKAGES = ["config", "rules_engine", "connectors", "workflows", "frontend"]
 UNIT = "not browser and not journey"
-REAL = "browser or journey"
-# The formula language is pure Python: another database cannot change a result.
-PURE = "tests/rules_engine/formula"
+BROWSER, JOURNEY = "browser and not journey", "journey"
+# Pure Python, or other people's wire: our database cannot change a result.
+PURE = ("tests/rules_engine/formula", "tests/connectors/simulators", "tests/connectors/wire")
 NO_TESTS_COLLECTED = 5
 IS_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 INSTALL_CHROMIUM = "apt-get install -y chromium fonts-noto-cjk"
@@ -133,19 +133,21 @@ def lanes(run: Run) -> None:
 
 
 def postgres_lane(run: Run) -> bool:
-    given = os.environ.get("TEST_DATABASE_URL")
+    given, pure = os.environ.get("TEST_DATABASE_URL"), [f"--ignore={path}" for path in PURE]
     if given:
-        return run.pytest(UNIT, "-n", "2", f"--ignore={PURE}", TEST_DATABASE_URL=given)
+        return run.pytest(UNIT, "-n", "2", *pure, TEST_DATABASE_URL=given)
     sys.path.insert(0, str(ROOT))
     from tests.postgres_server import run_postgres
 
     with run_postgres() as url:
-        return run.pytest(UNIT, "-n", "2", f"--ignore={PURE}", TEST_DATABASE_URL=url)
+        return run.pytest(UNIT, "-n", "2", *pure, TEST_DATABASE_URL=url)
 
 
 def real_lane(run: Run) -> bool:
     if install_chromium(run):
-        return run.pytest(REAL)
+        # Pages side by side; a journey has workers of its own and wants the machine for itself.
+        pages = run.pytest(BROWSER, "-n", "2")
+        return run.pytest(JOURNEY) and pages
     run.say(f"!!! No Chromium: the browser tests CANNOT run. Install it with: {INSTALL_CHROMIUM}")
     journeys = run.pytest("journey and not browser")
     if not IS_CI:
