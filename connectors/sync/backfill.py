@@ -36,7 +36,7 @@ from connectors.sync.transport import Clock, Session, Sleep, open_session
 from connectors.sync.windows import slice_range
 
 State = BackfillRun.State
-BUDGET = timedelta(seconds=200)
+BUDGET = timedelta(seconds=60)  # then whatever else waits has its turn, and it goes on
 _SECONDS_PER_PAGE, _SECONDS_PER_DETAIL = 0.3, 0.1  # of a platform at ordinary speed
 
 

@@ -44,7 +44,7 @@ LEASE = timedelta(seconds=150)
 FIRST_REACH = timedelta(hours=24)  # of a connection that was never read; more is a back-fill
 WINDOWS_PER_RUN = 8
 TRIES_PER_WINDOW = 3
-BUDGET = timedelta(seconds=200)  # below the soft time limit of a task
+BUDGET = timedelta(seconds=45)  # then whatever else waits has its turn, and it goes on
 # A detail read this long after a change was certainly made with it.
 SURE_AFTER = timedelta(seconds=60)
 # What the map of a channel with a review list is told of an order on it.

@@ -42,7 +42,7 @@ def tick() -> None:
     """Ring in every active environment; each is patrolled by whichever worker is free."""
     for environment in services.list_environments():
         enqueue("patrol.environment", environment.pk, queue="tick", expires=55)
-        enqueue("patrol.sources", environment.pk, queue="sync", expires=55)
+        enqueue("patrol.sources", environment.pk, queue="tick", expires=55)
     refresh_statistics()
 
 
