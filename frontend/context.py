@@ -67,6 +67,7 @@ NAVIGATION: tuple[tuple[Any, tuple[Destination, ...]], ...] = (
                 "order_list", gettext_lazy("订单"), roles.VIEW_ORDERS, ("order_detail",), "orders"
             ),
             Destination("gap_list", gettext_lazy("对账缺口"), roles.VIEW_ORDERS),
+            Destination("deadline_list", gettext_lazy("倒计时"), roles.VIEW_ORDERS),
             Destination(
                 "hold_list", gettext_lazy("挂起"), roles.VIEW_ORDERS, ("alert_group",), "hold"
             ),

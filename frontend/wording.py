@@ -85,6 +85,19 @@ def describe_remaining(deadline: datetime | None, now: datetime) -> str:
     return describe_duration(deadline - now)
 
 
+def describe_countdown(deadline: datetime | None, now: datetime) -> str:
+    """What is left as a clock: "03:12:45", "3 天 04:12:45", "超时 00:12:33" (countdown.js says
+    the same every second, so the text keeps its width)."""
+    if deadline is None:
+        return "—"
+    seconds = int(abs((deadline - now).total_seconds()))
+    days, rest = divmod(seconds, 86400)
+    text = f"{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
+    if days:
+        text = _("%(n)s 天 %(clock)s") % {"n": days, "clock": text}
+    return _("超时 %(span)s") % {"span": text} if deadline < now else text
+
+
 def describe_exact(moment: datetime | None) -> str:
     """A moment to the second in the environment's time zone."""
     if moment is None:

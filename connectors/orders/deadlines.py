@@ -70,7 +70,7 @@ BASIS_LABELS: dict[str, str] = {
     Basis.PROMOTION: gettext_noop("活动期限"),
     Basis.PROMISE: gettext_noop("平台承诺"),
     Basis.CHANNEL: gettext_noop("渠道期限"),
-    Basis.DEFAULT: gettext_noop("付款后 48 小时"),
+    Basis.DEFAULT: gettext_noop("通用期限"),
 }
 
 

@@ -157,6 +157,21 @@ def remaining(deadline: datetime | None, now: datetime | None = None) -> SafeStr
     )
 
 
+@register.simple_tag
+def countdown(deadline: datetime | None, now: datetime | None = None) -> SafeString:
+    """What is left as a running clock, red when it has run out; exact on hover."""
+    if deadline is None:
+        return mark_safe("—")  # noqa: S308 - a constant
+    now = now or timezone.now()
+    return format_html(
+        '<time class="countdown{}" datetime="{}" title="{}" data-countdown>{}</time>',
+        " danger" if deadline < now else "",
+        deadline.isoformat(),
+        wording.describe_exact(deadline),
+        wording.describe_countdown(deadline, now),
+    )
+
+
 @register.filter
 def channel_label(code: str) -> str:
     """天猫 for tmall."""

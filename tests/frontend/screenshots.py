@@ -37,6 +37,8 @@ PAGES: dict[str, tuple[str, str]] = {
     "orders-red": ("/orders/?band=red", ""),
     "order": ("/orders/?band=red", "[data-testid=order-row] a"),
     "gaps": ("/gaps/", ""),
+    "deadlines": ("/deadlines/", ""),
+    "deadlines-silent": ("/deadlines/?left=silent", ""),
     "gaps-next-door": ("/gaps/?from=wms_push&to=picking", ""),
     "nodes": ("/nodes/", ""),
     "node-draft": ("/nodes/", "[data-testid=edit]"),
