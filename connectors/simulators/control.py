@@ -175,7 +175,8 @@ class ControlApp:
         )
 
 
-def _options(names: list[str], words: Mapping[str, str] = {}) -> str:  # noqa: B006 - only read
+def _options(names: list[str], words: Mapping[str, str] | None = None) -> str:
+    words = words or {}
     return "".join(
         f'<option value="{escape(name)}">{escape(words.get(name, name))}</option>' for name in names
     )
