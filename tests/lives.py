@@ -15,7 +15,7 @@ from connectors.channels.douyin.mapping import map_order as map_douyin
 from connectors.channels.private_mall.mapping import map_order as map_mall
 from connectors.channels.tmall.mapping import map_order as map_tmall
 from connectors.orders.canonical import CanonicalOrder, CanonicalPayment, CanonicalReceipt
-from connectors.orders.services import receive_all
+from connectors.orders.services import receive_all, rewalk_orders
 from connectors.shops.models import Source
 from connectors.shops.services import get_or_create_source, record_freshness
 from connectors.simulators.douyin_orders import is_listed_as_risky
@@ -76,6 +76,9 @@ def take_lives(
         _receive(gateway, kind="gateway", name="支付网关", now=now, is_history=is_history)
         _receive(oms, kind="oms", name="OMS", now=now, is_history=is_history)
         _receive(wms, kind="wms", name="WMS", now=now, is_history=is_history)
+        after: int | None = 0
+        while after is not None:  # as after every first OMS or WMS
+            after = rewalk_orders(now=now, after_id=after)
 
 
 def _receive(records: Iterable, *, kind: str, name: str, now: datetime, is_history: bool) -> Source:

@@ -73,7 +73,7 @@ def build_apps(
             store, clock, faults, outbox, keys.wechat_pay,
             notify_since=since, bucket=_make_bucket(),
         ),
-        "oms": OmsApp(store, clock, faults, keys.oms, bucket=_make_bucket()),
+        "oms": OmsApp(store, clock, faults, keys.oms, paging="cursor", bucket=_make_bucket()),
         "qimen": QimenApp(
             store, clock, faults, outbox, keys.qimen, callback_since=since, bucket=_make_bucket()
         ),

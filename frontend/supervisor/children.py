@@ -206,7 +206,7 @@ class Product:
         )
 
     def workers(self) -> list[ChildSpec]:
-        bulk = 2 if (os.cpu_count() or 1) > 2 else 1
+        bulk = 2  # while one waits for a platform, the other scores
         return [
             self.worker("urgent", gettext_noop("紧急任务进程"), "tick,notify", 1),
             self.worker("bulk", gettext_noop("批量任务进程"), "evaluate,sync,backtest", bulk),
@@ -243,11 +243,17 @@ class Product:
             environment=self.environment(),
         )
 
-    def feed(self) -> ChildSpec:
-        """Keeps the orders of the demo arriving."""
+    def simulators(self, places: list[str]) -> ChildSpec:
+        """The platforms and systems of the demo (`key:seed:scale:rate`), two ports after the web."""
+        port = self.port + 2
         return ChildSpec(
-            role="feed",
-            label=gettext_noop("演示订单来源"),
-            command=self.manage("demo_feed"),
+            role="simulators",
+            label=gettext_noop("平台模拟器"),
+            command=self.manage(
+                *("simulators", "--port", str(port)),
+                *("--folder", str(self.folder.root / "simulators")),
+                *(f"--place={place}" for place in places),
+            ),
+            sees_life=lambda: is_web_answering(f"http://127.0.0.1:{port}/_scenario/state"),
             environment=self.environment(),
         )

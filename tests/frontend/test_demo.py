@@ -1,26 +1,39 @@
-"""The demo enters by the front door, and the product finds its truth."""
+"""The demo enters by the front door, over the wire, and the product finds its truth."""
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
+from config.errors import AppError
 from config.tenancy.models import Environment, Role, User
 from config.tenancy.roles import list_environments
 from config.tenancy.scope import for_environment
 from connectors.orders.models import Order
-from frontend.demo import services
+from connectors.shops.addresses import list_allowed_addresses
+from connectors.shops.models import AllowedAddress, Connection
+from connectors.simulators.keys import Keys
+from connectors.simulators.ledger import list_stuck
+from connectors.simulators.outside import Outside, PlaceSpec, keys_folder
+from connectors.simulators.scenario import SEED, Day
+from connectors.sync.models import Quarantine, SyncRun
+from connectors.sync.reading import pull
+from connectors.sync.sweeps import sweep
+from frontend.demo import connections, first_read, outside, places, services
 from frontend.demo.accounts import ACCOUNTS, create_accounts
 from frontend.demo.notifications import install_notifications, robot_port
-from frontend.demo.world import SEED, World
 from rules_engine.presets import install
 from rules_engine.scoring.models import Score
+from tests.factories import make_world
+from tests.lives import take_lives
 from workflows.interventions.models import Alert, Hold, OnCall, Robot
 from workflows.patrol.services import patrol_environment
 
 NOW = datetime(2025, 11, 11, 6, 32, tzinfo=UTC)
-SCALE = 0.03
+WOMEN = places.Place("女装", "production", "promo", PlaceSpec("women", SEED, 0.02, 6.0))
 
 
 @pytest.fixture
@@ -29,25 +42,7 @@ def environments(db, settings, tmp_path):
     return create_accounts("pass-word-1")
 
 
-@pytest.mark.slow
-def test_the_product_finds_every_stuck_order_of_the_demo_with_its_cause(environments):
-    environment = environments["女装", "production"]
-    world = World(seed=SEED, started_at=NOW, scale=SCALE)
-    with for_environment(environment):
-        install("promo", NOW)
-    since = None
-    for until in (NOW - timedelta(hours=3), NOW):
-        services.import_slice(environment, world, since=since, until=until, is_history=True)
-        services.score_history(environment, now=until)
-        since = until
-
-    with for_environment(environment, write=False):
-        found = dict(Score.objects.exclude(band="healthy").values_list("order__order_no", "cause"))
-        assert found == {number: cause for number, cause, _since in world.truth()}
-        assert Order.objects.count() == Score.objects.count()
-        assert Alert.objects.count() == Hold.objects.count() == 0
-    with for_environment(environments["童装", "production"], write=False):
-        assert Order.objects.count() == 0
+# -- people ----------------------------------------------------------------------------------------
 
 
 def test_there_is_one_login_per_role_and_nobody_sees_another_division(environments):
@@ -87,50 +82,198 @@ def test_a_new_port_gets_a_new_robot_and_ends_the_old_one(environments, settings
         assert Robot.objects.count() == 2
 
 
-@pytest.mark.slow
-def test_a_seeding_that_was_cut_short_goes_on_where_it_was(environments, monkeypatch):
-    place = services.Place("女装", "production", SEED, SCALE, "promo", history=(3,))
-    monkeypatch.setattr(services, "PLACES", (place,))
-    real, calls = services.score_history, []
-
-    def dying(environment, *, now):
-        calls.append(now)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        real(environment, now=now)
-
-    monkeypatch.setattr(services, "score_history", dying)
-    with pytest.raises(KeyboardInterrupt):
-        services.seed(now=NOW, say=lambda _: None)
-    assert not services.Memory.load(default_start=NOW).is_seeded(place)
-    services.seed(now=NOW + timedelta(minutes=10), say=lambda _: None)
-
-    memory = services.Memory.load(default_start=NOW)
-    assert memory.started_at == NOW
-    assert memory.is_seeded(place)
-    world = World(seed=SEED, started_at=NOW, scale=SCALE)
-    with for_environment(environments["女装", "production"], write=False):
-        found = set(Score.objects.exclude(band="healthy").values_list("order__order_no", flat=True))
-        assert found == {number for number, _cause, _since in world.truth()}
-    count = len(calls)
-    services.seed(now=NOW + timedelta(minutes=20), say=lambda _: None)
-    assert len(calls) == count
+# -- connections -----------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_what_the_feed_brings_is_live_and_a_lost_callback_turns_red(environments):
+@pytest.fixture(scope="module")
+def keys_of_women(tmp_path_factory):
+    """Keys made once: RSA pairs take a moment."""
+    folder = tmp_path_factory.mktemp("keys")
+    Keys.load_or_create(keys_folder(folder, "women"))
+    return keys_folder(folder, "women") / "keys.json"
+
+
+@pytest.fixture
+def keys(environments, settings, keys_of_women):
+    folder = keys_folder(settings.DATA_DIR / "simulators", "women")
+    folder.mkdir(parents=True)
+    (folder / "keys.json").write_bytes(keys_of_women.read_bytes())
+    return Keys.load_or_create(folder)
+
+
+def test_an_environment_has_a_connection_per_simulator_made_once_and_switched_off(
+    environments, keys, settings
+):
     environment = environments["女装", "production"]
-    world = World(seed=SEED, started_at=NOW, scale=0.01)
-    with for_environment(environment):
-        install("promo", NOW)
-    services.import_slice(environment, world, since=None, until=NOW, is_history=True)
-    patrol_environment(environment, now=NOW)
-    later = NOW + timedelta(minutes=2)
-    services.import_slice(environment, world, since=NOW, until=later, is_history=False)
-    patrol_environment(environment, now=later)
+    first = connections.install_connections(WOMEN, environment, now=NOW)
+    second = connections.install_connections(WOMEN, environment, now=NOW)
+
+    assert {app: c.pk for app, c in first.items()} == {app: c.pk for app, c in second.items()}
+    assert {c.source.kind for c in first.values()} == {"channel", "gateway", "oms", "wms"}
+    assert not any(c.is_active for c in first.values())
+    targets = connections.list_targets(environment, first)
+    for app, url in targets.items():
+        assert url.startswith(f"http://127.0.0.1:{settings.HEDAO_PORT}/in/{environment.public_id}/")
+        assert first[app].public_id in url
+    with for_environment(environments["童装", "production"], write=False):
+        assert Connection.objects.count() == 0
+
+
+def test_connections_follow_the_simulators_to_another_port(environments, keys, settings):
+    environment = environments["女装", "production"]
+    connections.install_connections(WOMEN, environment, now=NOW)
+    settings.HEDAO_PORT += 10
+    moved = connections.install_connections(WOMEN, environment, now=NOW)
+
+    assert {c.base_url for c in moved.values()} == {
+        f"http://127.0.0.1:{settings.HEDAO_PORT + 2}/women/{app}" for app in moved
+    }
+    with for_environment(environment, write=False):
+        assert Connection.objects.count() == len(moved)
+
+
+def test_the_simulators_address_is_asked_for_by_one_and_allowed_by_another(environments):
+    environment = environments["女装", "production"]
+    for _ in range(2):
+        connections.allow_simulators(environment, people=services._people("女装"), now=NOW)
+
+    with for_environment(environment, write=False):
+        assert ("127.0.0.1", places.simulators_port()) in list_allowed_addresses()
+        entry = AllowedAddress.objects.get()
+        assert entry.requested_by != entry.approved_by
+    with for_environment(environments["童装", "production"], write=False):
+        assert list_allowed_addresses() == frozenset()
+
+
+# -- over the wire ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def running(transactional_db, settings, tmp_path, keys_of_women, monkeypatch):
+    """The simulators of one small place, served where the demo looks for them."""
+    settings.DATA_DIR = tmp_path
+    folder = keys_folder(tmp_path / "simulators", "women")
+    folder.mkdir(parents=True)
+    (folder / "keys.json").write_bytes(keys_of_women.read_bytes())
+    world = Outside(tmp_path / "simulators", [WOMEN.spec])
+    monkeypatch.setattr(services, "PLACES", (WOMEN,))
+    with world.host.running() as address:
+        port = int(address.rpartition(":")[2])
+        settings.HEDAO_PORT = port - 2
+        yield world
+
+
+def _found(environment):
+    with for_environment(environment, write=False):
+        rows = Score.objects.exclude(band="healthy").values_list("order__order_no", "cause")
+        return dict(rows)
+
+
+def _seed(environments=None):
+    environments = create_accounts("pass-word-1")
+    environment = environments["女装", "production"]
+    memory = services.Memory.load()
+    people = services._people("女装")
+    connections.allow_simulators(environment, people=people, now=timezone.now())
+    services.seed_place(WOMEN, environment, memory, say=lambda _: None, is_parallel=False)
+    return environment
+
+
+@pytest.mark.slow
+def test_a_seeding_finds_every_stuck_order_with_its_cause_and_nothing_else(running):
+    environment = _seed()
+
+    place = running.places["women"]
+    truth = list_stuck(place.day.lives, timezone.now())
+    found = _found(environment)
+    assert found == truth
+    assert set(truth.values()) == {life.cause for life in place.day.lives if life.cause}
+    with for_environment(environment, write=False):
+        assert Order.objects.filter(is_history=True).count() == Score.objects.count() > 300
+        assert Quarantine.objects.count() == 0
+        # History never alerts and never holds.
+        patrol_environment(environment, now=timezone.now())
+        assert Alert.objects.count() == Hold.objects.count() == 0
+        assert Connection.objects.filter(is_active=True).count() == 7
+        assert not Connection.objects.exclude(trouble_code="").exists()
+    assert place.apps["mall"].push_url.startswith("http://127.0.0.1:")
+    assert place.day.opened_at is not None
+
+
+@pytest.mark.slow
+def test_a_seeded_place_is_not_read_again_and_one_cut_short_is(running, monkeypatch):
+    calls = []
+    real = first_read.read_everything
+
+    def dying(*args, **kwargs):
+        calls.append("read")
+        if len(calls) == 1:
+            raise first_read.FirstReadFailed("cut short")
+        real(*args, **kwargs)
+
+    monkeypatch.setattr(services, "read_everything", dying)
+    with pytest.raises(first_read.FirstReadFailed):
+        _seed()
+    assert not services.Memory.load().is_seeded(WOMEN)
+    assert running.places["women"].day.opened_at is None
+
+    environment = _seed()
+    assert services.Memory.load().is_seeded(WOMEN)
+    assert len(calls) == 2
+    assert _seed() == environment
+    assert len(calls) == 2
+
+
+@pytest.mark.slow
+def test_a_lost_callback_after_the_seeding_is_found_held_and_told_once(running):
+    environment = _seed()
+    clock = running.tools.clock
+    clock.advance(timedelta(seconds=90))
+    running.grow(clock.now())
+    first = next(life for life in running.places["women"].day.lives if life.lag.seconds > 300)
+
+    with for_environment(environment, write=False):
+        ids = {c.source.name: c.pk for c in Connection.objects.select_related("source")}
+    for name in ids:
+        pull(environment, ids[name], clock=clock.now, is_forced=True)
+    clock.advance(timedelta(minutes=3))
+    for name in ("支付宝", "微信支付"):
+        sweep(environment, ids[name], clock=clock.now)
+    pull(environment, ids[first.shop], clock=clock.now, is_forced=True)
+    patrol_environment(environment, now=clock.now())
 
     with for_environment(environment, write=False):
         alert = Alert.objects.select_related("order").get(level="red")
+        assert alert.order.order_no == first.order_no
         assert alert.cause == "支付回调丢失"
         assert not alert.order.is_history
         assert Hold.objects.get().order == alert.order
+        assert not SyncRun.objects.filter(state=SyncRun.State.FAILED).exists()
+
+
+def test_without_simulators_the_seeding_says_so(environments, settings, monkeypatch):
+    settings.HEDAO_PORT = 1  # nobody listens on 3
+    monkeypatch.setattr(outside, "PATIENCE_SECONDS", 0.1)
+    started = time.monotonic()
+    with pytest.raises(AppError, match="没有应答"):
+        outside.wait_for_outside(seconds=0.1)
+    assert time.monotonic() - started < 30
+
+
+# -- the day itself --------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("minutes", [0, 7, 45, 120])
+def test_at_any_moment_of_the_day_the_product_finds_the_ledger_s_orders(db, minutes):
+    environment = make_world().production
+    day = Day(seed=SEED, started_at=NOW, scale=0.03, opened_at=NOW)
+    now = NOW + timedelta(minutes=minutes)
+    day.grow(now)
+    with for_environment(environment):
+        install("promo", NOW)
+
+    take_lives(environment, day.lives, now=now, is_history=True)
+    services.score_history(environment, now=now)
+
+    assert _found(environment) == list_stuck(day.lives, now)

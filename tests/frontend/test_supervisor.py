@@ -340,7 +340,7 @@ def test_the_children_serve_every_queue_on_loopback_and_show_no_secret(folder, s
         product.beat(),
         product.web(),
         product.robot([]),
-        product.feed(),
+        product.simulators([]),
     ]
     queues = [c.command[c.command.index("-Q") + 1] for c in product.workers()]
     arguments = [a for c in [product.redis(), *children] for a in c.command]

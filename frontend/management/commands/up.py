@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from config.errors import AppError
 from config.wording import say_error
 from frontend.demo.notifications import ROBOT_SECRET, ROBOT_TOKENS
+from frontend.demo.places import PLACES
 from frontend.supervisor import AlreadyRunning, DataFolder, Limits, Product, Supervisor
 from frontend.supervisor.probes import is_port_free
 
@@ -181,9 +182,13 @@ class Command(BaseCommand):
         return int(job.returncode)
 
     def _seed_demo(self) -> None:
-        """Fill an empty installation (a filled one is left alone) and let orders arrive."""
+        """Start the outside world, fill an empty installation from it, let orders arrive.
+
+        A filled installation is left alone but for what a new port changes.
+        """
         robots = [f"{token}:{ROBOT_SECRET}" for token in ROBOT_TOKENS.values()]
         self.supervisor.start(self.product.robot(robots))
+        self.supervisor.start(self.product.simulators([str(place.spec) for place in PLACES]))
         self._say(_("正在准备演示数据，网页已经可以打开…"))
         code = self._run_job("demo", stdout=sys.stdout.buffer)
         if code:
@@ -191,5 +196,3 @@ class Command(BaseCommand):
                 _("演示数据没有装好（代码 %(code)s），请看日志：%(log)s")
                 % {"code": code, "log": self.folder.log_path("demo")}
             )
-            return
-        self.supervisor.start(self.product.feed())
