@@ -319,6 +319,7 @@ class Connector:
     fields: tuple[CredentialField, ...]
     open: Callable[[Access], Any]
     map_order: MapOrder | None = None
+    stages: Mapping[str, str] = field(default_factory=dict)  # raw status -> stage, as shipped
     streams: Mapping[str, ListRules] = field(default_factory=dict)
     # For a vendor whose lists are described by its form: config -> streams.
     streams_of: Callable[[Mapping[str, Any]], Mapping[str, ListRules]] | None = None

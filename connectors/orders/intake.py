@@ -38,7 +38,6 @@ from connectors.orders.evidence import (
     digest_systems,
     evidence_of,
     is_held_by_platform,
-    moment_of_stage,
     stand_at,
 )
 from connectors.orders.merging import Outcome, merge_payment, merge_receipt
@@ -59,6 +58,7 @@ from connectors.orders.models import (
 from connectors.orders.nodes import Passage, walk
 from connectors.orders.passages import connected_kinds, list_nodes, save_passages
 from connectors.orders.statuses import FINAL_STAGES, STAGE_RANKS, Stage
+from connectors.orders.steps import Step, list_steps
 from connectors.orders.storable import make_storable, may_be_unstorable, mend_text
 from connectors.shops.models import Shop, Source, SourceKind
 
@@ -231,7 +231,7 @@ class Batch:
         """Put the newer content on order rows (unsaved); returns changed orders by key."""
         changed: dict[str, Order] = {}
         self.records: dict[str, CanonicalOrder] = {}
-        self.previous_stage: dict[str, str | None] = {}
+        self.steps: dict[str, list[Step]] = defaultdict(list)
         self.told_payments: list[tuple[Order, CanonicalPayment]] = []
         self.noted: dict[str, Order] = {}
         for record in records:
@@ -261,9 +261,11 @@ class Batch:
                 )
                 stored[record.order_no].append(order)
                 counts["new"] += 1
-            if key not in self.previous_stage:
-                self.previous_stage[key] = order.stage or None
+            before = order.stage or None
             self._fill(order, record, digest)
+            if before != order.stage:
+                steps = list_steps(order, before, is_reread=self.is_reread, now=self.now)
+                self.steps[key] += steps
             self._remember_payments(order, record)
             changed[key], self.records[key] = order, record
         return changed
@@ -558,7 +560,7 @@ class Batch:
         )
 
     def _save_events(self, changed: dict[str, Order], is_known: dict[str, bool]) -> None:
-        moved = {k: changed[k] for k in self.records if self.previous_stage[k] != changed[k].stage}
+        moved = {key: changed[key] for key in self.steps}
         if not moved:
             return
         last: dict[int, int] = dict(
@@ -567,21 +569,20 @@ class Batch:
             .annotate(last=Max("sequence"))
             .values_list("order_id", "last")
         )
-        rows = []
-        for order in moved.values():
-            occurred, kind = moment_of_stage(order)
-            rows.append(
-                (
-                    order.pk,
-                    self.source.pk,
-                    last.get(order.pk, 0) + 1,
-                    kind,
-                    order.stage,
-                    order.raw_status,
-                    occurred or self.now,
-                    self.now,
-                )
+        rows = [
+            (
+                order.pk,
+                self.source.pk,
+                last.get(order.pk, 0) + place,
+                step.kind,
+                step.stage,
+                step.raw_status,
+                step.occurred_at,
+                self.now,
             )
+            for key, order in moved.items()
+            for place, step in enumerate(self.steps[key], 1)
+        ]
         upsert_rows(
             StatusEvent,
             columns=[

@@ -76,6 +76,7 @@ CONNECTOR: Final = Connector(
     ),
     open=DouyinClient,
     map_order=map_listed,
+    stages=STAGES,
     streams={"modified": MODIFIED, "created": CREATED, "review": REVIEW},
     push=DouyinPush(),
     # channels.md tells no figure for code 60000: an ordinary pace, and the pause when it comes.

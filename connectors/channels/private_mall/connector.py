@@ -53,6 +53,7 @@ CONNECTOR: Final = Connector(
     ),
     open=open_client,
     map_order=map_listed,
+    stages=STAGES,
     streams={"modified": MODIFIED},
     push=PrivateMallPush(),
     # A private shop is one small server: it says itself when it is too much (rate_limited).

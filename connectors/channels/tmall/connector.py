@@ -67,6 +67,7 @@ CONNECTOR: Final = Connector(
     ),
     open=TmallClient,
     map_order=map_trade,
+    stages=STAGES,
     streams={"modified": MODIFIED, "created": CREATED},
     # channels.md tells no figure for TOP: this is far below what code 7 was seen for. The quota of
     # a day differs by application and is shown by its own console.
