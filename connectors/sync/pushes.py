@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from config.errors import AppError, gettext_noop
@@ -52,11 +52,15 @@ INBOX = "inbox"  # the lease under which messages of a connection are worked off
 
 @dataclass(frozen=True)
 class Accepted:
-    """What became of a push: the answer for the vendor, and how many messages are new."""
+    """What became of a push: the answer for the vendor, and how many messages are new.
+
+    `is_first`: none were waiting before, so nobody is on the way to work them off.
+    """
 
     answer: PushAnswer
     stored: int
     connection_id: int
+    is_first: bool = True
 
 
 class PushRefused(AppError):
@@ -108,11 +112,12 @@ def accept_push(
             error.message, status=400, answer=door.answer("unreadable"), **error.params
         ) from error
     with for_environment(environment):
+        is_first = not list_waiting(connection.pk, now=now).exists()
         stored = store_messages(connection, items, signed_at=verified.signed_at, now=now)
         Connection.objects.filter(pk=connection.pk).update(last_push_at=now)
     telling = [item for item in items if item.kind != "probe"]
     outcome = "stored" if stored or not telling else "repeated"
-    return Accepted(door.answer(outcome), stored, connection.pk)
+    return Accepted(door.answer(outcome), stored, connection.pk, is_first)
 
 
 def refuse_repeated_keys(body: bytes) -> None:
@@ -180,6 +185,14 @@ def _seal(payload: Mapping[str, Any]) -> str:
     return encrypt(clean, purpose=MESSAGE_PURPOSE)
 
 
+def list_waiting(connection_id: int, *, now: datetime) -> QuerySet[InboundMessage]:
+    """The messages of a connection that are to be worked off now, in the scope in force."""
+    found: QuerySet[InboundMessage] = InboundMessage.objects.filter(
+        connection_id=connection_id, state=InboundMessage.State.WAITING
+    ).filter(Q(due_at__isnull=True) | Q(due_at__lte=now))
+    return found
+
+
 # -- working them off ------------------------------------------------------------------------------
 
 
@@ -202,13 +215,7 @@ def work_messages(
             return Taken(), 0
         with for_environment(environment, write=False):
             connection = Connection.objects.select_related("source", "shop").get(pk=connection_id)
-            waiting = list(
-                InboundMessage.objects.filter(
-                    connection_id=connection_id, state=InboundMessage.State.WAITING
-                )
-                .filter(Q(due_at__isnull=True) | Q(due_at__lte=clock()))
-                .order_by("pk")[:limit]
-            )
+            waiting = list(list_waiting(connection_id, now=clock()).order_by("pk")[:limit])
         if not waiting:
             return Taken(), 0
         connector = get_connector(connection.vendor)

@@ -1,8 +1,8 @@
 """Asking a gateway or a WMS about orders it should know: the backstop of their callbacks.
 
 Who is asked about: at a gateway, orders of the own mall that still wait for money; at a WMS, orders
-the OMS has reviewed and the WMS has not spoken of, and those it has not spoken of for long. An
-order is asked about again after growing pauses, never more often than every two minutes.
+the OMS has reviewed and the WMS has not spoken of: again after growing pauses, never more often than
+every two minutes. With what room is left, orders a WMS has had for long; they decide nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.db.models import Q
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from config.tenancy.models import Environment
@@ -37,7 +37,9 @@ LONGEST_PAUSE = timedelta(minutes=15)
 PAYMENT_REACH = timedelta(days=2)
 PAYMENT_AGE = timedelta(minutes=2)
 WMS_AGE = timedelta(minutes=10)
+# Thousands of orders wait in a warehouse for hours: each is asked about so often and no more.
 WMS_SILENCE = timedelta(hours=2)
+SILENT_PER_RUN = 100
 
 
 def sweep(
@@ -66,28 +68,30 @@ def sweep(
         with for_environment(environment):
             Cursor.objects.filter(connection_id=connection_id, stream=SWEEP).update(slot=now)
             numbers = list_questions(session.connection, now=now, limit=limit + 1)
+            is_complete, numbers = len(numbers) <= limit, numbers[:limit]
+            room = min(limit - len(numbers), SILENT_PER_RUN)
+            numbers += list_silent(session.connection, now=now, limit=room)
             run: SyncRun = SyncRun.objects.create(
                 connection=session.connection, kind=SyncRun.Kind.SWEEP, started_at=now
             )
-        is_complete, total, error = len(numbers) <= limit, Taken(), None
+        total, error = Taken(), None
         if not numbers:  # nobody to ask about: is it there at all?
             try:
                 session.call(lambda client: client.check())
             except ConnectorError as failure:
                 error = failure
-        for start in range(0, min(len(numbers), limit), CHUNK):
-            chunk = numbers[start : min(start + CHUNK, limit)]
-            taken, error = ask(session, chunk)
+        for start in range(0, len(numbers), CHUNK):
+            taken, error = ask(session, numbers[start : start + CHUNK])
             total += taken
             if error is not None:
                 break
         _close(session, run, total, error, began=now, is_complete=is_complete and error is None,
-               asked=min(len(numbers), limit))  # fmt: skip
+               asked=len(numbers))  # fmt: skip
         return total
 
 
 def list_questions(connection: Connection, *, now: datetime, limit: int) -> list[str]:
-    """The order numbers this system is to be asked about now, in the scope in force."""
+    """The orders this system has to be asked about before it counts as known up to now."""
     orders = Order.objects.waiting()
     if connection.source.kind == SourceKind.GATEWAY:
         wanted = orders.filter(
@@ -98,12 +102,28 @@ def list_questions(connection: Connection, *, now: datetime, limit: int) -> list
             gateway_paid_at__isnull=True,
         )
     elif connection.source.kind == SourceKind.WMS:
-        unheard = Q(wms_received_at__isnull=True, oms_reviewed_at__lte=now - WMS_AGE)
-        silent = Q(wms_received_at__lte=now - WMS_SILENCE, wms_shipped_at__isnull=True)
-        wanted = orders.filter(unheard | silent)
+        wanted = orders.filter(wms_received_at__isnull=True, oms_reviewed_at__lte=now - WMS_AGE)
     else:
         return []
-    resting = Asked.objects.filter(connection=connection, next_at__gt=now)
+    return _list_numbers(
+        wanted, Asked.objects.filter(connection=connection, next_at__gt=now), limit
+    )
+
+
+def list_silent(connection: Connection, *, now: datetime, limit: int) -> list[str]:
+    """Orders a warehouse has and has not sent for long; a lost callback of it is found by these."""
+    if connection.source.kind != SourceKind.WMS or limit <= 0:
+        return []
+    long_ago = now - WMS_SILENCE
+    wanted = Order.objects.waiting().filter(
+        wms_received_at__lte=long_ago, wms_shipped_at__isnull=True
+    )
+    return _list_numbers(
+        wanted, Asked.objects.filter(connection=connection, asked_at__gt=long_ago), limit
+    )
+
+
+def _list_numbers(wanted: QuerySet[Order], resting: QuerySet[Asked], limit: int) -> list[str]:
     return list(
         wanted.exclude(order_no__in=resting.values("order_no"))
         .order_by("placed_at", "pk")

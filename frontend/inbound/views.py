@@ -74,7 +74,7 @@ def receive_push(request: HttpRequest, environment_id: str, connection_id: str) 
             response["X-Field"] = field[:100]
         log.warning("push refused with %d: %s", error.status, say_error(error)[:200])
         return response
-    if accepted.stored:
+    if accepted.stored and accepted.is_first:  # else whoever works off the others takes it along
         enqueue("patrol.work_messages", environment.pk, accepted.connection_id, queue="sync")
     return _answer(accepted.answer)
 

@@ -20,7 +20,7 @@ from config.tenancy.scope import for_environment
 from connectors.shops.models import Connection
 from connectors.sync.backfill import estimate_backfill, list_running, work_backfill
 from connectors.sync.models import BackfillRun
-from connectors.sync.pushes import BATCH, work_messages
+from connectors.sync.pushes import work_messages
 from connectors.sync.queues import consume
 from connectors.sync.reading import MAIN_STREAM, pull
 from connectors.sync.services import (
@@ -72,7 +72,7 @@ def work_job(
         taken = sweep(environment, job.connection_id, clock=clock)
     elif job.kind == INBOXING:
         taken, settled = work_messages(environment, job.connection_id, clock=clock)
-        goes_on = settled >= BATCH
+        goes_on = settled > 0  # what was pushed meanwhile was left to us
     elif job.kind == REREADING:
         taken = reread_open_orders(environment, job.connection_id, clock=clock)
     else:
