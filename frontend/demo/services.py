@@ -14,10 +14,12 @@ from pathlib import Path
 
 from django.conf import settings
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from config.errors import WrongState
 from config.tenancy.models import Environment, Role, User
 from config.tenancy.scope import for_environment
+from connectors.orders.models import Order
 from frontend.demo.accounts import ACCOUNTS, create_accounts, read_password
 from frontend.demo.connections import (
     activate,
@@ -98,15 +100,26 @@ def seed_place(
     connections = install_connections(place, environment, now=now)
     if not memory.is_seeded(place):
         with _alone(environment) as lease:
-            say(f"{environment}：正在从各平台读取一个大促日的订单…")
+            say(_("%(place)s：正在从各平台读取一个大促日的订单…") % {"place": environment})
+            began = time.monotonic()
             _stay_alone(environment, lease)
             read_everything(environment, connections, is_parallel=is_parallel)
             _stay_alone(environment, lease)
             score_history(environment, now=timezone.now())
+            seconds = time.monotonic() - began
+        activate(environment, connections, now=timezone.now())
         memory.record_seeded(place)
+        say(
+            _("%(place)s：%(count)s 单已读入并评分，用时 %(seconds)d 秒")
+            % {"place": environment, "count": _count_orders(environment), "seconds": seconds}
+        )
     name_targets(place.spec.key, list_targets(environment, connections))
-    activate(environment, connections, now=timezone.now())
     open_place(place.spec.key)
+
+
+def _count_orders(environment: Environment) -> int:
+    with for_environment(environment, write=False):
+        return int(Order.objects.count())
 
 
 def score_history(environment: Environment, *, now: datetime) -> None:

@@ -14,6 +14,7 @@ from config.tenancy.roles import list_environments
 from config.tenancy.scope import for_environment
 from connectors.orders.models import Order
 from connectors.shops.addresses import list_allowed_addresses
+from connectors.shops.connections import change_connection
 from connectors.shops.models import AllowedAddress, Connection
 from connectors.simulators.keys import Keys
 from connectors.simulators.ledger import list_stuck
@@ -220,8 +221,14 @@ def test_a_seeded_place_is_not_read_again_and_one_cut_short_is(running, monkeypa
     environment = _seed()
     assert services.Memory.load().is_seeded(WOMEN)
     assert len(calls) == 2
+    with for_environment(environment):
+        paused = Connection.objects.select_related("source").first()
+        change_connection(paused, actor=None, now=timezone.now(), is_active=False)
+
     assert _seed() == environment
     assert len(calls) == 2
+    with for_environment(environment, write=False):  # what a person switched off stays off
+        assert Connection.objects.get(is_active=False) == paused
 
 
 @pytest.mark.slow

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
+from config.errors import AppError
+from config.wording import say_error
 from frontend.demo.accounts import describe_accounts, read_password
 from frontend.demo.services import seed
 
@@ -16,7 +18,14 @@ class Command(BaseCommand):
 
     help = "装入演示数据（只在空库时），并打印登录账号"
 
+    def _say(self, sentence: str) -> None:
+        self.stdout.write(sentence)
+        self.stdout.flush()
+
     def handle(self, *args: Any, **options: Any) -> None:
-        seed(now=timezone.now(), say=self.stdout.write)
+        try:
+            seed(now=timezone.now(), say=self._say)
+        except AppError as error:
+            raise CommandError(say_error(error)) from error
         self.stdout.write("\n" + describe_accounts(read_password()) + "\n")
         self.stdout.flush()

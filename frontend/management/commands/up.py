@@ -113,8 +113,12 @@ class Command(BaseCommand):
         begun = time.monotonic()
         try:
             self.supervisor.end_leftovers()
-            if not is_port_free(port):
-                raise CommandError(_("端口 %(port)s 已被占用，用 --port 换一个。") % {"port": port})
+            # The demo's robot and platforms have the two ports after the web's.
+            for wanted in range(port, port + 3 if demo else port + 1):
+                if not is_port_free(wanted):
+                    raise CommandError(
+                        _("端口 %(port)s 已被占用，用 --port 换一个。") % {"port": wanted}
+                    )
             self._start_everything(begun)
             if demo:
                 self._seed_demo()
