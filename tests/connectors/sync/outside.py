@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
+from unittest import mock
 from urllib.parse import urlsplit
 
-from django.test import Client
+from django.test import RequestFactory
 
 from config.tenancy.models import Environment
 from config.tenancy.scope import for_environment
@@ -25,6 +26,7 @@ from connectors.simulators.keys import Keys, make_keys
 from connectors.simulators.life import Life
 from connectors.simulators.platforms import build_apps, point_at
 from connectors.sync.limits import Limiter
+from frontend.inbound.views import receive_push
 
 # app of the host -> vendor of ours, kind of its source
 VENDORS: Mapping[str, tuple[str, str]] = {
@@ -37,6 +39,33 @@ VENDORS: Mapping[str, tuple[str, str]] = {
     "oms": ("generic_oms", "oms"),
 }
 
+# The form of the generic connector, filled in for the simulated OMS as the host serves it.
+OMS_FORM: dict[str, Any] = {
+    "auth_kind": "bearer",
+    "list_path": "/api/orders",
+    "start_name": "updated_from",
+    "end_name": "updated_to",
+    "paging_kind": "cursor",
+    "page_name": "cursor",
+    "size_name": "limit",
+    "page_size": "100",
+    "rows_path": "data.rows",
+    "cursor_path": "data.nextCursor",
+    "ok_path": "code",
+    "ok_value": "0",
+    "code_path": "code",
+    "order_no_path": "orderNo",
+    "updated_path": "updateTime",
+    "received_path": "recvTime",
+    "reviewed_path": "auditTime",
+    "status_path": "status.name",
+    "detail_path": "/api/orders/{order_no}",
+    "detail_row_path": "data",
+    "hold_path": "/api/orders/{order_no}/hold",
+    "hold_body": '{"reason": "{reason}"}',
+    "release_path": "/api/orders/{order_no}/release",
+}
+
 
 @cache
 def shared_keys() -> Keys:
@@ -47,7 +76,8 @@ def shared_keys() -> Keys:
 class Outside:
     """Everything outside of one environment."""
 
-    def __init__(self, environment: Environment, *, at: datetime) -> None:
+    def __init__(self, environment: Environment, *, at: datetime, host: Host | None = None) -> None:
+        """`host`: one that serves already; it serves this outside from now on, and no other."""
         self.environment = environment
         self.clock = Clock(at=at)
         self.faults, self.store, self.keys = Faults(), Store(), shared_keys()
@@ -56,11 +86,12 @@ class Outside:
             self.store, self.clock, self.faults, self.outbox, self.keys,
             since=at, on_synced=lambda life, now: None,
         )  # fmt: skip
-        self.host = Host(
-            {f"/{name}": app for name, app in self.apps.items()},
-            self.clock, self.faults, self.outbox,
-        )  # fmt: skip
-        self.web = Client()
+        served = {f"/{name}": app for name, app in self.apps.items()}
+        self.host = host or Host(served, self.clock, self.faults, self.outbox)
+        if host is not None:
+            host.apps, host.clock = served, self.clock
+            host.faults, host.outbox = self.faults, self.outbox
+        self.requests = RequestFactory()
         self.address = ""
         self.waited = 0.0
         self.limiter = Limiter(clock=lambda: self.clock.now().timestamp())
@@ -128,9 +159,13 @@ class Outside:
                 now=self.now(),
                 **changes,
             )
+        self.listen(app, connection)
+        return connection
+
+    def listen(self, app: str, connection: Connection) -> None:
+        """The app's callbacks come to this connection from now on."""
         path = f"/in/{self.environment.public_id}/{connection.public_id}/"
         point_at(self.apps, {app: f"http://testserver{path}"})
-        return connection
 
     def credentials(self, app: str) -> tuple[dict[str, Any], dict[str, str]]:
         """What the form of the wizard would ask for: openly, and in confidence."""
@@ -143,22 +178,55 @@ class Outside:
                 "access_token": token.access_token,
                 "refresh_token": token.refresh_token,
             }
-        if app == "mall":
-            return {}, {"secret": keys.mall.secret}
-        raise NotImplementedError(app)
+        found: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+            "mall": ({}, {"secret": keys.mall.secret}),
+            "alipay": (
+                {"app_id": keys.alipay.app_id, "alipay_public_key": keys.alipay.alipay.public_pem},
+                {"private_key": keys.alipay.app.private_pem},
+            ),
+            "wechat_pay": (
+                {
+                    "merchant_id": keys.wechat_pay.mchid,
+                    "merchant_serial_no": keys.wechat_pay.merchant_serial,
+                    "platform_public_key": keys.wechat_pay.platform.public_pem,
+                    "platform_serial_no": keys.wechat_pay.platform_serial,
+                },
+                {
+                    "private_key": keys.wechat_pay.merchant.private_pem,
+                    "api_v3_key": keys.wechat_pay.api_v3_key,
+                },
+            ),
+            "qimen": (
+                {
+                    "app_key": keys.qimen.app_key,
+                    "customer_id": keys.qimen.customer_id,
+                    "owner_code": "OWNER1",
+                    "warehouses": "WH01 可挂起",
+                },
+                {"app_secret": keys.qimen.secret},
+            ),
+            "oms": (OMS_FORM, {"auth_secret": keys.oms.token}),
+        }
+        return found[app]
 
     def _push(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
         """A callback on its way to us."""
         told = {name.lower(): value for name, value in headers.items()}
         content_type = told.pop("content-type", "application/json")
         parts = urlsplit(url)
-        answer = self.web.generic(
+        request = self.requests.generic(
             "POST",
             f"{parts.path}?{parts.query}" if parts.query else parts.path,
             data=body,
             content_type=content_type,
             headers=told,
         )
+        _, _, environment, connection, _ = parts.path.split("/")
+        with (
+            mock.patch("frontend.inbound.views.timezone.now", self.now),
+            mock.patch("frontend.inbound.views.enqueue", return_value=False),
+        ):
+            answer = receive_push(request, environment, connection)
         return answer.status_code, answer.content
 
 
