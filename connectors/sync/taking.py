@@ -20,6 +20,8 @@ from django.db.models import F
 from config.errors import AppError, BadInput, Phrase, gettext_noop
 from config.secrets import encrypt
 from connectors.adapters import Connector
+from connectors.channels.registry import CHANNELS
+from connectors.channels.status_mappings import stages_for
 from connectors.orders.canonical import CanonicalRecord
 from connectors.orders.services import MAX_BATCH, Received, receive
 from connectors.shops.models import Connection, Shop
@@ -152,8 +154,8 @@ def _map(
 
 
 def list_stages(connector: Connector, now: datetime) -> Mapping[str, str] | None:
-    """The status table in force for a channel; None: the shipped one."""
-    return None
+    """The status table in force for a channel; None for what is none."""
+    return stages_for(connector.code, now) if connector.code in CHANNELS else None
 
 
 # -- what could not be read ------------------------------------------------------------------------
