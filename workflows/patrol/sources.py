@@ -15,8 +15,11 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
+from config.releases.models import State, Version
 from config.tenancy.models import Environment
 from config.tenancy.scope import for_environment
+from connectors.channels.status_mappings import remap_orders
+from connectors.orders.status_mappings import read_rows
 from connectors.shops.models import Connection
 from connectors.sync.backfill import estimate_backfill, list_running, work_backfill
 from connectors.sync.models import BackfillRun
@@ -143,3 +146,44 @@ def pull_now(
     elif not pulled.is_caught_up and pulled.error is None:
         enqueue("patrol.pull_now", environment.pk, connection_id, queue="sync")
     score_due(environment, now=clock(), clock=clock)
+
+
+def wake_remap(environment: Environment, version: Version) -> None:
+    """Have orders read anew by a status mapping that just came into force. In the scope in force."""
+    transaction.on_commit(
+        lambda: enqueue("patrol.remap", environment.pk, version.pk, queue="backtest")
+    )
+
+
+def remap(
+    environment: Environment, version_id: int, *, clock: Callable[[], datetime] = timezone.now
+) -> int:
+    """Read anew every order of a status that a mapping, or the one before it, speaks of.
+
+    Returns how many came out differently; they are scored at once. Safe to run twice. Call it
+    outside any scope: every chunk is a transaction of its own.
+    """
+    with for_environment(environment, write=False):
+        version = Version.objects.select_related("document").get(pk=version_id)
+        before = (
+            version.document.versions.filter(
+                number__lt=version.number, state__in=[State.PUBLISHED, State.RETIRED]
+            )
+            .order_by("-number")
+            .first()
+        )
+    contents = [found.content for found in (version, before) if found is not None]
+    statuses = sorted({row.raw_status for content in contents for row in read_rows(content)})
+    changed, after_id = 0, 0
+    while statuses:
+        with for_environment(environment):
+            done = remap_orders(
+                channel=version.document.key, statuses=statuses, now=clock(), after_id=after_id
+            )
+        changed += done.changed
+        if done.next_after_id is None:
+            break
+        after_id = done.next_after_id
+    if changed:
+        score_due(environment, now=clock(), clock=clock)
+    return changed

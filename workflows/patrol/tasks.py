@@ -119,6 +119,12 @@ def backfill(environment_id: int, run_id: int) -> None:
     sources.work_backfill_run(services.get_environment(environment_id), run_id)
 
 
+@shared_task(name="patrol.remap", soft_time_limit=270, time_limit=300)
+def remap(environment_id: int, version_id: int) -> None:
+    """Read orders anew by a status mapping that came into force."""
+    sources.remap(services.get_environment(environment_id), version_id)
+
+
 # --- files ----------------------------------------------------------------------------------------
 
 # Below the soft time limit: a longer import goes back into the queue and on from its cursor.
