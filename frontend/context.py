@@ -99,7 +99,9 @@ NAVIGATION: tuple[tuple[Any, tuple[Destination, ...]], ...] = (
                 roles.VIEW_BOARD,
                 ("connections_made",),
             ),
-            Destination("unmapped_list", gettext_lazy("未映射"), roles.VIEW_BOARD),
+            Destination(
+                "unmapped_list", gettext_lazy("未映射"), roles.VIEW_BOARD, ("mapping_version",)
+            ),
             Destination("quarantine_list", gettext_lazy("隔离区"), roles.VIEW_ORDERS),
             Destination("backfill_list", gettext_lazy("补录"), roles.MANAGE_CONNECTORS),
             Destination("file_list", gettext_lazy("文件"), roles.IMPORT_FILES, (), "files"),
@@ -121,7 +123,7 @@ NAVIGATION: tuple[tuple[Any, tuple[Destination, ...]], ...] = (
         ),
     ),
 )
-REVIEWED_KINDS = ("rule_set", "lookup_table", "node_table", "canvas")
+REVIEWED_KINDS = ("rule_set", "lookup_table", "node_table", "canvas", "status_mapping")
 _MAX_TABS = 3  # beside "more", on the phone
 
 

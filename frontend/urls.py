@@ -35,6 +35,7 @@ from frontend.pages import (
     shifts,
     suspensions,
     tables,
+    unmapped,
 )
 
 
@@ -70,6 +71,7 @@ urlpatterns = [
     *quarantine.urlpatterns,
     *calls.urlpatterns,
     *backfills.urlpatterns,
+    *unmapped.urlpatterns,
     # one line per page module
     *api_access.urlpatterns,
     *api_urls.urlpatterns,

@@ -89,7 +89,12 @@ def group_questions(vendor: str, questions: Sequence[Question]) -> list[Group]:
         return [Group(_("授权"), "", questions, is_folded=False, is_sample=False)]
     groups = []
     for label, words, starts, is_folded in _GROUPS:
-        inside = [q for q in questions if q.field.name.startswith(starts)]
+        inside = sorted(
+            (q for q in questions if q.field.name.startswith(starts)),
+            key=lambda q: next(
+                n for n, start in enumerate(starts) if q.field.name.startswith(start)
+            ),
+        )
         # Something wrong is never folded away.
         folded = is_folded and not any(q.error or q.value for q in inside[:2])
         groups.append(Group(label, words, inside, folded, is_sample=starts[0] == "rows_path"))

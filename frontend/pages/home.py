@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from config.tenancy.roles import VIEW_BOARD, VIEW_ROLLUP, check_right
+from connectors.orders.status_mappings import list_unmapped
 from frontend.context import find_url, get_freshness
 from frontend.drawings import draw_day, draw_river, place_on_day
 from frontend.pages.gaps import describe_age
@@ -44,6 +45,7 @@ def home(request: Any) -> HttpResponse:
     if snapshot is None or not snapshot.figures["totals"]["received"]:
         return render(request, "home/empty.html", {"files_url": find_url("file_list")})
     context = build_board(snapshot, now=timezone.now())
+    context["unmapped"] = list_unmapped()
     if request.htmx:
         context["freshness"] = get_freshness(timezone.now())
         return render(request, "home/update.html", context)

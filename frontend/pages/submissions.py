@@ -15,9 +15,12 @@ from config.releases.models import Review, State, Version
 from config.wording import translate
 from connectors.orders.nodes import DEFAULT_NODES, nodes_to_content
 from connectors.orders.services import NODE_TABLE_KIND, list_nodes
+from connectors.orders.status_mappings import KIND_LABEL as MAPPING_LABEL
+from connectors.orders.status_mappings import STATUS_MAPPING_KIND
 from frontend.pages import check_trials as trials
 from frontend.pages.nodes import describe_rows
 from frontend.pages.tables import describe_version as describe_table
+from frontend.pages.unmapped import describe_mapping
 from rules_engine.facts.tables import KIND as TABLE_KIND
 from workflows.canvas.drawing import default_canvas, describe_changes
 from workflows.canvas.services import CANVAS_KIND
@@ -97,6 +100,9 @@ KINDS: dict[str, ReviewedKind] = {
         gettext_lazy("画布"),
         _describe_canvas,
         lambda version: f"{reverse('canvas')}?{urlencode({'version': version.public_id})}",
+    ),
+    STATUS_MAPPING_KIND: ReviewedKind(
+        gettext_lazy(MAPPING_LABEL), describe_mapping, _page("mapping_version")
     ),
 }
 

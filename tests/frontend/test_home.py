@@ -17,7 +17,9 @@ from workflows.rollup.services import take_snapshot
 
 pytestmark = pytest.mark.django_db
 
-_LINK = re.compile(r'<a\b[^>]*?href="(?P<url>/(?:orders|gaps)/\?[^"]+)"[^>]*?data-count="(?P<count>\d+)"')
+_LINK = re.compile(
+    r'<a\b[^>]*?href="(?P<url>/(?:orders|gaps)/\?[^"]+)"[^>]*?data-count="(?P<count>\d+)"'
+)
 _COUNT = re.compile(r'data-testid="count" data-count="(\d+)"')
 
 
@@ -84,7 +86,7 @@ def test_home_costs_the_same_queries_for_many_orders(world: World) -> None:
     few, many = count(3), count(30)
 
     assert few == many
-    assert many <= 9
+    assert many <= 10  # one of them: the statuses nobody knows
 
 
 def test_polling_answers_nothing_until_a_newer_snapshot_is_there(world: World) -> None:
