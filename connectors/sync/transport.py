@@ -75,6 +75,7 @@ class _Entry:
     outcome: str = CallLog.Outcome.FAILED
     vendor_code: str = ""
     answer: str = ""
+    row: int | None = None  # once it is written
 
 
 @dataclass
@@ -144,14 +145,15 @@ class Session:
             )
             entry.vendor_code = error.code
             raise
+        else:
+            entry.status, entry.outcome = response.status, CallLog.Outcome.OK
+            if len(call.order_nos) <= 1:
+                entry.answer = response.body[: MAX_KEPT * 3].decode("utf-8", "replace")
+            return response
         finally:
             entry.duration_ms = round((time.monotonic() - started) * 1000)
             if call.is_effect:
                 self._write_effect(entry)
-        entry.status, entry.outcome = response.status, CallLog.Outcome.OK
-        if len(call.order_nos) <= 1:
-            entry.answer = response.body[: MAX_KEPT * 3].decode("utf-8", "replace")
-        return response
 
     def _wait_for_budget(self) -> None:
         application = str(self.connection.config.get("app_key") or self.connection.public_id)
@@ -284,6 +286,11 @@ class Session:
         entry = getattr(self._current, "entry", None)
         if entry is not None:
             entry.outcome, entry.vendor_code = CallLog.Outcome.REFUSED, error.vendor_code[:60]
+            if entry.row is not None:  # an effect is written before its answer is understood
+                with for_environment(self.environment):
+                    CallLog.objects.filter(pk=entry.row).update(
+                        outcome=entry.outcome, vendor_code=entry.vendor_code
+                    )
 
     # -- tokens --------------------------------------------------------------------------------
 
@@ -361,7 +368,7 @@ class Session:
 
     def _write_effect(self, entry: _Entry) -> None:
         with for_environment(self.environment):
-            write_entries(self.connection, [entry], self.actor)
+            (entry.row,) = write_entries(self.connection, [entry], self.actor)
 
     def note_success(self) -> None:
         """In the scope in force: the connection works."""
@@ -385,11 +392,13 @@ class Session:
             )
 
 
-def write_entries(connection: Connection, entries: Iterable[_Entry], actor: User | None) -> None:
-    """Log rows and the orders they are about."""
+def write_entries(
+    connection: Connection, entries: Iterable[_Entry], actor: User | None
+) -> list[int]:
+    """Log rows and the orders they are about; returns the rows' keys."""
     entries = list(entries)
     if not entries:
-        return
+        return []
     rows = CallLog.objects.bulk_create(
         CallLog(
             connection=connection,
@@ -413,6 +422,7 @@ def write_entries(connection: Connection, entries: Iterable[_Entry], actor: User
         for row, entry in zip(rows, entries, strict=True)
         for number in entry.call.order_nos
     )
+    return [row.pk for row in rows]
 
 
 def _read_request(call: Outgoing) -> str:
