@@ -15,6 +15,7 @@ from config.tenancy.models import Environment, User
 from config.tenancy.scope import stamp_scope
 from connectors.orders.models import Order
 from connectors.systems import downstream
+from workflows.interventions.effects import list_systems, plan_effects, plan_releases
 from workflows.interventions.groups import Subject, record_notices
 from workflows.interventions.models import Alert, AlertGroup, BrakeItem, BrakeRequest, Hold, Topic
 from workflows.interventions.policy import HOLD_WINDOW, split_holds
@@ -101,6 +102,11 @@ def _hold(alerts: Sequence[Alert], *, placed_by: User | None, now: datetime) -> 
         if alert.order_id not in already
     ]
     failed = _insert(rows)
+    plan_effects(
+        [hold for alert, hold in rows if alert.order_id not in failed],
+        systems=list_systems() if rows else (),
+        now=now,
+    )
     for alert in alerts:
         alert.hold_state = _State.FAILED if alert.order_id in failed else _State.HELD
     return len(rows) - len(failed)
@@ -209,9 +215,17 @@ def release_recovered(alerts: Iterable[Alert], *, kind: str, now: datetime) -> i
         alert.hold_state = _State.NONE
     if not waiting:
         return 0
-    released: int = Hold.objects.filter(
-        order_id__in=[a.order_id for a in waiting], released_at__isnull=True
-    ).update(released_at=now, release_kind=kind)
+    open_ids = list(
+        Hold.objects.filter(
+            order_id__in=[a.order_id for a in waiting], released_at__isnull=True
+        ).values_list("pk", flat=True)
+    )
+    if not open_ids:
+        return 0
+    released: int = Hold.objects.filter(pk__in=open_ids, released_at__isnull=True).update(
+        released_at=now, release_kind=kind
+    )
+    plan_releases(open_ids, now=now)
     return released
 
 
@@ -238,6 +252,7 @@ def release_hold(hold: Hold, *, actor: User, reason: str, now: datetime) -> Hold
         row.released_at, row.released_by = now, actor
         row.release_kind, row.release_reason = Hold.ReleaseKind.PERSON, reason
         row.save()
+        plan_releases([row.pk], now=now)
         Alert.objects.filter(pk=row.alert_id).update(hold_state=_State.RELEASED)
         record(
             action="hold.release",

@@ -13,10 +13,11 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from config.errors import Phrase
 from config.secrets import blind_index, decrypt, encrypt
 from config.tenancy.models import EnvironmentModel, new_public_id
 from connectors.orders.models import Order
-from connectors.shops.models import Source
+from connectors.shops.models import Connection, Source
 
 WEBHOOK_PURPOSE = "robot.webhook"
 SECRET_PURPOSE = "robot.secret"  # noqa: S105 - the name of a purpose
@@ -107,6 +108,7 @@ class Hold(EnvironmentModel):
 
         LOCAL = "local", _("仅在本系统")
         PUSH = "push", _("本系统不再下发")
+        SYSTEM = "system", _("在 OMS 或 WMS 里停下")
 
     class ReleaseKind(models.TextChoices):
         PERSON = "person", _("人工解除")
@@ -150,6 +152,70 @@ class Hold(EnvironmentModel):
 
     def __str__(self) -> str:
         return f"{self.cause} {self.placed_at:%m-%d %H:%M}"
+
+
+class HoldEffect(EnvironmentModel):
+    """What a hold comes to in one system outside: to be stopped there, stopped, let go again.
+
+    One row per hold and system; every call for it carries `key_of()` and may be repeated. It is
+    worked at while `due_at` is set (effects.py).
+    """
+
+    class State(models.TextChoices):
+        HOLDING = "holding", _("正在挂起")
+        HELD = "held", _("已在对方停下")
+        TOO_LATE = "too_late", _("太晚，停不下")
+        OVER = "over", _("不用停")
+        PASSED_ON = "passed_on", _("已转到下一系统")
+        UNABLE = "unable", _("对方不能挂起")
+        REFUSED = "refused", _("对方拒绝")
+        RELEASING = "releasing", _("正在放行")
+        RELEASED = "released", _("已放行")
+        STUCK = "stuck", _("放行被拒")
+
+    hold = models.ForeignKey(Hold, on_delete=models.CASCADE, related_name="effects")
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="+")
+    state = models.CharField(_("状态"), max_length=10, choices=State)
+    attempts = models.PositiveIntegerField(_("尝试次数"), default=0)
+    due_at = models.DateTimeField(null=True)
+    was_asked = models.BooleanField(default=False)  # a hold may have taken effect there
+    changed_at = models.DateTimeField(_("变化时间"))
+    vendor_code = models.CharField(_("对方代码"), max_length=60, blank=True)
+    words_message = models.TextField(blank=True)  # a template; see `words`
+    words_params = models.JSONField(default=dict, blank=True)
+
+    class Meta(EnvironmentModel.Meta):
+        verbose_name = _("挂起的落实")
+        verbose_name_plural = _("挂起的落实")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["hold", "connection"], name="hold_effect_once"),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["environment", "due_at"],
+                name="hold_effect_due",
+                condition=models.Q(due_at__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.get_state_display())
+
+    @property
+    def words(self) -> Phrase:
+        """What came of it, as people read it."""
+        return Phrase(self.words_message, self.words_params)
+
+    @property
+    def is_troubling(self) -> bool:
+        """Whether a person has to do something outside."""
+        return self.state in {
+            self.State.TOO_LATE, self.State.UNABLE, self.State.REFUSED, self.State.STUCK,
+        }  # fmt: skip
+
+    def key_of(self, action: str) -> str:
+        """The key under which a repeated call is the same effect: "hold" or "release"."""
+        return f"{action}:{self.hold.public_id}:{self.connection_id}"
 
 
 class BrakeRequest(EnvironmentModel):

@@ -19,13 +19,13 @@ from connectors.systems.oms.spec import OmsSpec
 from connectors.wire import SHANGHAI, Fault, PayloadError, read_json
 
 MAX_URL = 4000
-_LOGIN = Fault(Retry.NEVER, gettext_noop("认证没有通过：请核对认证方式、密钥和对方的 IP 白名单"))
-_NO_PLACE = Fault(Retry.NEVER, gettext_noop("对方没有这个路径，或没有这张订单"))
+LOGIN = Fault(Retry.NEVER, gettext_noop("认证没有通过：请核对认证方式、密钥和对方的 IP 白名单"))
+NO_PLACE = Fault(Retry.NEVER, gettext_noop("对方没有这个路径，或没有这张订单"))
 _BUSY = Fault(Retry.LATER, gettext_noop("调用太快，被对方限流"))
-_CONFLICT = Fault(Retry.NEVER, gettext_noop("对方拒绝了操作：订单的状态不允许"))
+CONFLICT = Fault(Retry.NEVER, gettext_noop("对方拒绝了操作：订单的状态不允许"))
 _ASKED_WRONG = Fault(Retry.NEVER, gettext_noop("对方说请求不对：请核对路径、参数名和时间格式"))
 _BY_STATUS: Mapping[int, Fault] = {
-    401: _LOGIN, 403: _LOGIN, 404: _NO_PLACE, 409: _CONFLICT, 422: _CONFLICT, 423: _CONFLICT,
+    401: LOGIN, 403: LOGIN, 404: NO_PLACE, 409: CONFLICT, 422: CONFLICT, 423: CONFLICT,
     429: _BUSY,
 }  # fmt: skip
 _NOT_OK = Fault(Retry.NEVER, gettext_noop("对方的应答说没有成功"))
