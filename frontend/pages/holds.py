@@ -26,6 +26,7 @@ from connectors.systems.downstream import has_writer
 from frontend.pages.orders import decode_key, encode_key
 from frontend.wording import describe_band, describe_count
 from rules_engine.scoring.models import Score
+from workflows.interventions.effects import reaches_outside
 from workflows.interventions.models import (
     Alert,
     AlertGroup,
@@ -94,7 +95,7 @@ def hold_list(request: Any) -> HttpResponse:
         "first_url": _url(view, cause=cause) if request.GET.get("after") else "",
         "may_release": RELEASE_HOLD in request.rights,
         "can_choose": _can_choose(request, rows),
-        "is_local": not has_writer(),
+        "is_local": not (has_writer() or reaches_outside()),
         "brake": _describe_brake(now) if counts["waiting"] else None,
         "back": request.get_full_path(),
     }
@@ -294,7 +295,7 @@ def alert_group(request: Any, public_id: str) -> HttpResponse:
         "deliveries": list(
             group.deliveries.select_related("robot", "recipient").order_by("recipient", "pk")
         ),
-        "is_local": not has_writer(),
+        "is_local": not (has_writer() or reaches_outside()),
         "back": request.get_full_path(),
     }
     if group.topic == Topic.SOURCE:

@@ -45,6 +45,7 @@ from frontend.wording import (
     describe_score,
 )
 from rules_engine.scoring.models import Score, ScoreChange
+from workflows.interventions.effects import list_effects
 from workflows.interventions.models import Alert, Hold, Repair
 from workflows.interventions.services import release_hold
 from workflows.patrol.services import repair_order
@@ -105,6 +106,7 @@ def order_detail(request: Any, public_id: str) -> HttpResponse:
         "node_label": labels.get(order.node, ""),
         "node_dwell": dwell.get(order.node),
         "hold": hold,
+        "effects": list_effects([hold]).get(hold.pk, []) if hold else [],
         "last_repair": repairs[-1] if repairs else None,
         "timeline": _build_timeline(
             order, events, passages, changes, holds, alerts, repairs, labels=labels

@@ -527,6 +527,14 @@ def test_a_failed_hold_is_said_first(stream):
     assert text.split("\n")[1].startswith("女装 · 生产 · ⚠ 1 单挂起失败，请立即人工拦下")
 
 
+def test_a_hold_that_came_too_late_or_was_refused_outside_is_said(stream):
+    late = words_of(hold_state=Alert.HoldState.HELD, reach="system", effect="too_late").text
+    assert "⚠ 1 单仓库已拣货或已出库，停不下：请拦截物流" in late
+    refused = words_of(hold_state=Alert.HoldState.HELD, reach="system", effect="refused").text
+    assert "⚠ 1 单对方系统停不下：请立即人工拦下" in refused
+    assert "停不下" not in words_of(hold_state=Alert.HoldState.HELD, reach="system").text
+
+
 def test_an_overdue_order_is_called_overdue(stream):
     words = words_of(deadline_at=NOW - timedelta(hours=3))
     assert "最早一单已超时 3 小时 0 分" in words.title

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from config.tenancy.scope import for_environment
 from connectors.orders.canonical import CanonicalReceipt
@@ -21,14 +22,14 @@ from connectors.sync.models import CallLog
 from tests.connectors.sync.outside import Outside
 from tests.factories import NOW, World
 from tests.workflows.conftest import Stream
-from workflows.interventions import effects
+from workflows.interventions import effects, groups
 from workflows.interventions.effects import (
-    count_troubles,
+    find_troubles,
     list_effects,
     reaches_outside,
     settle_effects,
 )
-from workflows.interventions.models import Hold, HoldEffect
+from workflows.interventions.models import AlertGroup, Hold, HoldEffect
 from workflows.interventions.services import release_hold
 
 pytestmark = pytest.mark.django_db
@@ -213,7 +214,25 @@ def test_a_picked_order_is_not_tried_and_says_to_stop_the_parcel(river):
     assert river.settle() == 0
     assert river.calls() == []
     with for_environment(river.environment):
-        assert count_troubles([order.pk])[order.pk].is_troubling
+        assert find_troubles([order.pk])[order.pk].is_troubling
+
+
+def test_the_message_and_the_order_say_what_could_not_be_stopped(river, client):
+    river.connect("qimen")
+    order = river.add(oms=-20, wms=-10, picked=-1)
+    river.patrol()
+    river.settle()
+    with for_environment(river.environment):
+        group = AlertGroup.objects.get(topic="red")
+        words, _ = groups._write_group(group, river.environment, river.clock.now)
+    assert words is not None
+    assert "停不下：请拦截物流" in words.text
+    client.force_login(river.stream.world.users["supervisor"])
+
+    page = client.get(reverse("order_detail", args=[order.public_id])).content.decode()
+
+    assert "qimen来源：仓库已拣货，挂起被拒：请拦截物流" in page
+    assert "还没有可以代为拦截" not in page
 
 
 def test_a_refusal_after_picking_is_a_result_not_an_error(river):
@@ -430,7 +449,7 @@ def test_another_environment_is_left_alone(river):
     with for_environment(river.stream.world.other):
         assert not reaches_outside()
         assert list_effects([river.last().hold]) == {}
-        assert count_troubles([river.last().hold.order_id]) == {}
+        assert find_troubles([river.last().hold.order_id]) == {}
 
 
 def test_the_statements_of_a_pass_do_not_grow_with_the_holds(river):

@@ -353,7 +353,7 @@ def list_effects(holds: Sequence[Hold]) -> dict[int, list[HoldEffect]]:
     return dict(found)
 
 
-def count_troubles(order_ids: Sequence[int]) -> dict[int, HoldEffect]:
+def find_troubles(order_ids: Sequence[int]) -> dict[int, HoldEffect]:
     """Of these orders those whose hold could not be made true outside, with why (one query)."""
     rows = HoldEffect.objects.filter(
         hold__order_id__in=list(order_ids),

@@ -16,6 +16,7 @@ from config.tenancy.models import Environment
 from connectors.orders.models import Order
 from rules_engine.scoring.bands import SEVERITY, Outcome
 from rules_engine.scoring.models import Score
+from workflows.interventions.effects import find_troubles
 from workflows.interventions.models import (
     MENTIONS_PURPOSE,
     Alert,
@@ -176,6 +177,7 @@ def _list_order_words(alerts: Sequence[Alert], cause: str) -> list[OrderWords]:
             "order_id", "reach"
         )
     )
+    troubles = find_troubles(ids)
     return [
         OrderWords(
             order_no=alert.order.order_no,
@@ -186,6 +188,7 @@ def _list_order_words(alerts: Sequence[Alert], cause: str) -> list[OrderWords]:
             deadline_at=alert.order.deadline_at,
             hold_state=alert.hold_state,
             reach=holds.get(alert.order_id, ""),
+            effect=troubles[alert.order_id].state if alert.order_id in troubles else "",
         )
         for alert in alerts
     ]

@@ -13,7 +13,15 @@ from django.utils.translation import gettext as _
 
 from connectors.systems.robots import write_plain
 from rules_engine.scoring.bands import format_score
-from workflows.interventions.models import Alert, AlertGroup, Delivery, Hold, SourceAlert, Topic
+from workflows.interventions.models import (
+    Alert,
+    AlertGroup,
+    Delivery,
+    Hold,
+    HoldEffect,
+    SourceAlert,
+    Topic,
+)
 
 LISTED = 10
 _LONG_NUMBER = re.compile(r"(?<!\d)(1\d{2})\d{4}(\d{4})(?!\d)")
@@ -39,6 +47,7 @@ class OrderWords:
     deadline_at: datetime | None
     hold_state: str
     reach: str
+    effect: str = ""  # HoldEffect.State, where the hold could not be made true outside
 
 
 def write_alerts(
@@ -177,6 +186,11 @@ def _hold_words(orders: Sequence[OrderWords]) -> str:
         said.append(_("已挂起 %(n)s 单") % {"n": held})
         if any(o.reach == Hold.Reach.LOCAL for o in orders if o.hold_state == Alert.HoldState.HELD):
             said.append(_("挂起仅在本系统生效：OMS、WMS 未接通写入，请同时在 OMS 拦下"))
+        effects = Counter(o.effect for o in orders if o.hold_state == Alert.HoldState.HELD)
+        if late := effects.pop(HoldEffect.State.TOO_LATE, 0):
+            said.append(_("⚠ %(n)s 单仓库已拣货或已出库，停不下：请拦截物流") % {"n": late})
+        if stuck := sum(n for state, n in effects.items() if state):
+            said.append(_("⚠ %(n)s 单对方系统停不下：请立即人工拦下") % {"n": stuck})
     if waiting := counts[Alert.HoldState.WAITING]:
         said.append(_("%(n)s 单等人确认后才挂起") % {"n": waiting})
     return "；".join(said)
