@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -19,6 +20,7 @@ def read_public_key(pem: str) -> rsa.RSAPublicKey:
     return key
 
 
+@lru_cache(maxsize=64)  # checking a key costs as much as fifty signatures
 def read_private_key(pem: str) -> rsa.RSAPrivateKey:
     """An RSA private key; raises ValueError for another kind."""
     key = serialization.load_pem_private_key(pem.encode(), None)
