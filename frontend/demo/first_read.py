@@ -156,11 +156,28 @@ def _read_lists(environment_id: int, connection_ids: Sequence[int]) -> None:
                 reason=str(run.error or run.state),
             )
         if REVIEW_STREAM in get_connector(connection.vendor).list_streams(connection.config):
-            with for_environment(environment):  # only one that is switched on is pulled
-                change_connection(connection, actor=None, now=timezone.now(), is_active=True)
-            pulled = pull(environment, connection_id, is_forced=True, limiter=NoLimit())
-            if pulled is not None and pulled.error is not None:
-                raise pulled.error
+            _read_reviews(environment, connection)
+
+
+def _read_reviews(environment: Environment, connection: Connection) -> None:
+    """A pull reads the list of reviews too; only a connection that is switched on is pulled.
+
+    It is off again at once: what the schedule reads is scored at once, and an order scored before
+    the warehouse has told of it would be found healthy, watched, and alerted about afterwards.
+    """
+    _switch(environment, connection, is_on=True)
+    try:
+        pulled = pull(environment, connection.pk, is_forced=True, limiter=NoLimit())
+    finally:
+        _switch(environment, connection, is_on=False)
+    if pulled is not None and pulled.error is not None:
+        raise pulled.error
+
+
+def _switch(environment: Environment, connection: Connection, *, is_on: bool) -> None:
+    with for_environment(environment):
+        row = Connection.objects.select_related("source").get(pk=connection.pk)
+        change_connection(row, actor=None, now=timezone.now(), is_active=is_on)
 
 
 def _ask(environment_id: int, portion: list[Any]) -> None:
