@@ -22,7 +22,7 @@ CHANNELS_OF: dict[str, tuple[str, ...]] = {
     CALLBACK_LOST: (MALL,),
     OMS_MISSING: CHANNELS,
     RISK: CHANNELS,
-    PRICE: (TMALL, MALL),
+    PRICE: CHANNELS,
     STOCK: (MALL,),
     BALANCE: (DOUYIN, MALL),
     GROUP: CHANNELS,

@@ -141,7 +141,9 @@ def map_order(
     if stage in (Stage.AWAIT_PAY, Stage.DEPOSIT_PAID):
         paid_at = None  # of a presale only the deposit is in
     method, is_cod, is_money_in = _read_pay_type(order, notices)
-    payable = _subtract(order.fen("pay_amount"), order.fen("promotion_pay_amount"))
+    charged = _subtract(order.fen("pay_amount"), order.fen("promotion_pay_amount"))
+    payable = _find_payable(order, sku_orders)
+    payable = charged if payable is None else payable
     is_paid = paid_at is not None and is_money_in
     address = order.one("post_addr")
     finished_at, updated_at = order.unix_seconds("finish_time"), order.unix_seconds("update_time")
@@ -175,7 +177,7 @@ def map_order(
             )
         ),
         payable_fen=payable,
-        paid_fen=payable if is_paid else None,
+        paid_fen=charged if is_paid else None,
         payment_method=method,
         is_cod=is_cod,
         refund_state=refund_state,
@@ -213,7 +215,7 @@ def map_order(
             phases=phases,
             method=method,
             paid_at=paid_at if is_paid else None,
-            amount_fen=payable,
+            amount_fen=charged,
         ),
         promotions=_read_promotions(order),
         shipments=_read_parcels(order),
@@ -380,6 +382,19 @@ def _map_payments(
 
 def _subtract(amount: int | None, less: int | None) -> int | None:
     return None if amount is None else amount - (less or 0)
+
+
+def _find_payable(order: Reader, sku_orders: Sequence[Reader]) -> int | None:
+    """What the lines and the freight come to, in fen; None when a line does not tell its share.
+
+    `pay_amount` is what the buyer was charged: a promotion stacked wrongly shows as a difference
+    between the two (channels.md 5.5; of one trade both are equal).
+    """
+    shares = _sum(line.fen("pay_amount") for line in sku_orders)
+    freight = order.fen("post_amount")
+    if shares is None or freight is None:
+        return None
+    return _subtract(shares + freight, order.fen("promotion_pay_amount"))
 
 
 def _sum(amounts: Iterable[int | None]) -> int | None:

@@ -178,3 +178,13 @@ def test_any_value_anywhere_gives_an_order_or_a_named_field(data: st.DataObject)
     path = data.draw(st.sampled_from(list(walk(payload))))
 
     check_mutation(_map, mutate(payload, path, data.draw(ANYTHING)))
+
+
+def test_a_charge_that_is_not_the_sum_of_its_lines_shows_as_two_amounts() -> None:
+    payload = load_case("douyin", "paid")["payload"]
+    charged = payload["pay_amount"] - 1_000
+
+    order = _map({**payload, "pay_amount": charged}).record
+
+    assert order.paid_fen == charged
+    assert order.payable_fen == payload["pay_amount"]
