@@ -36,7 +36,7 @@ from workflows.interventions.models import (
     Topic,
 )
 from workflows.interventions.services import decide_brake, release_holds
-from workflows.patrol.services import repair_order
+from workflows.patrol.services import repair_order, wake_holds
 from workflows.rollup.services import amount_of, reason_of
 
 PAGE_SIZE = 50
@@ -242,6 +242,7 @@ def hold_release(request: Any) -> HttpResponse:
         now=timezone.now(),
     )
     if done:
+        wake_holds(request.environment)
         messages.success(
             request,
             ngettext("已解除 %(n)s 单的挂起", "已解除 %(n)s 单的挂起", done)
@@ -270,6 +271,7 @@ def brake_decide(request: Any, public_id: str) -> HttpResponse:
         reason=request.POST.get("reason", ""),
         now=timezone.now(),
     )
+    wake_holds(request.environment)
     words = _("已挂起 %(n)s 单") if decision == "approve" else _("%(n)s 单不挂起，继续告警")
     messages.success(request, words % {"n": describe_count(count)})
     return redirect("hold_list")

@@ -48,7 +48,7 @@ from rules_engine.scoring.models import Score, ScoreChange
 from workflows.interventions.effects import list_effects
 from workflows.interventions.models import Alert, Hold, Repair
 from workflows.interventions.services import release_hold
-from workflows.patrol.services import repair_order
+from workflows.patrol.services import repair_order, wake_holds
 from workflows.rollup.services import amount_of, get_newest_snapshot, reason_of
 
 CHANGES_SHOWN = 60
@@ -375,6 +375,7 @@ def order_release(request: Any, public_id: str) -> HttpResponse:
         messages.error(request, _("请写明解除挂起的理由"))
     else:
         release_hold(hold, actor=request.user, reason=reason, now=timezone.now())
+        wake_holds(request.environment)
         messages.success(request, _("已解除挂起"))
     return redirect("order_detail", public_id=order.public_id)
 

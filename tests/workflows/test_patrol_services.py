@@ -221,7 +221,7 @@ def test_a_queue_that_is_down_costs_nothing_but_time(
         with for_environment(stream.environment):
             wake_scoring(stream.environment)
         stream.patrol()
-    assert len(callbacks) == 2
+    assert len(callbacks) == 3  # to score, to stop what was held, to speak
     tick(stream.clock.pass_by(60), clock=stream.clock)
     assert len(group.accepted) == 1
 

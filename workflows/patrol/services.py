@@ -41,6 +41,7 @@ from rules_engine.scoring.bands import Band, Lines
 from rules_engine.scoring.models import Score, ScoreChange
 from rules_engine.scoring.services import Scored, list_due_order_ids, score_orders
 from workflows.causes import classify
+from workflows.interventions.effects import settle_effects
 from workflows.interventions.models import AlertGroup, Hold, PatrolLease, PatrolRun, Repair
 from workflows.interventions.policy import GATHER_FOR
 from workflows.interventions.services import (
@@ -75,6 +76,7 @@ def tick(now: datetime, *, clock: Clock = timezone.now) -> list[PatrolRun]:
     for environment in list_environments():
         try:
             run = patrol_environment(environment, now=now, clock=clock)
+            settle_effects(environment, clock=clock)
             deliver_due(environment, clock=clock)
         except Exception:  # noqa: BLE001 - the edge: one environment must not stop the others
             log.exception("patrol of environment %d failed", environment.pk)
@@ -250,6 +252,8 @@ def score_and_decide(
             lines=Lines(rules.yellow, rules.orange, rules.red),
             now=now,
         )
+        if decided.held or decided.released:
+            wake_holds(environment)
         _speak_later(environment, decided.groups)
     return scored, decided
 
@@ -288,6 +292,13 @@ def score_due(environment: Environment, *, now: datetime, clock: Clock = timezon
 def wake_scoring(environment: Environment) -> None:
     """Have what just came in scored at once: callers of `receive()` call this in their scope."""
     transaction.on_commit(lambda: enqueue("patrol.score_due", environment.pk, queue="evaluate"))
+
+
+def wake_holds(environment: Environment) -> None:
+    """Have holds made true in the OMS and the warehouse at once, and releases likewise."""
+    transaction.on_commit(
+        lambda: enqueue("patrol.settle_holds", environment.pk, queue="notify", expires=55)
+    )
 
 
 def wake_delivery(environment: Environment) -> None:

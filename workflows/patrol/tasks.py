@@ -15,6 +15,7 @@ from config.tenancy.statistics import refresh_statistics
 from connectors.sync.services import INBOXING, Job, forget_old
 from connectors.tabular.services import list_stalled_runs
 from connectors.tabular.uploads import work_off
+from workflows.interventions.effects import settle_effects
 from workflows.interventions.services import deliver_due
 from workflows.patrol import services, sources
 from workflows.patrol.queue import enqueue
@@ -51,6 +52,7 @@ def patrol_environment(environment_id: int) -> None:
     """One minute of one environment, then whatever words are due."""
     resend_imports(environment_id)
     services.patrol_environment(services.get_environment(environment_id), now=timezone.now())
+    enqueue("patrol.settle_holds", environment_id, queue="notify", expires=55)
     if not enqueue("patrol.deliver", environment_id, queue="notify"):
         deliver(environment_id)
 
@@ -59,6 +61,12 @@ def patrol_environment(environment_id: int) -> None:
 def score_due(environment_id: int) -> None:
     """Score what just came in."""
     services.score_due(services.get_environment(environment_id), now=timezone.now())
+
+
+@shared_task(name="patrol.settle_holds", soft_time_limit=270, time_limit=300)
+def settle_holds(environment_id: int) -> None:
+    """Stop held orders in the OMS and the warehouse, and let released ones go on there."""
+    settle_effects(services.get_environment(environment_id), clock=timezone.now)
 
 
 @shared_task(name="patrol.deliver")
