@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 from config.errors import BadInput, gettext_noop
 from connectors.adapters import VendorRefusal
 from connectors.http import RETRY_BY_STATUS, ConnectorError, Response, Retry
-from connectors.systems.calls import refuse_answer
+from connectors.systems.calls import check_status, refuse_answer
 from connectors.systems.oms.paths import MISSING, check_depth, find, parse_path
 from connectors.systems.oms.spec import OmsSpec
 from connectors.wire import SHANGHAI, Fault, PayloadError, read_json
@@ -156,6 +156,8 @@ def _judge_status(response: Response, code: str) -> None:
             if pause.isascii() and pause.isdigit() and len(pause) < 6
             else None,
         )
+    if 300 <= status < 400:
+        check_status(response)
     if 400 <= status < 500 and status not in RETRY_BY_STATUS:
         raise VendorRefusal(_ASKED_WRONG, vendor_code=vendor_code)
     raise ConnectorError(

@@ -20,6 +20,7 @@ from connectors.systems.oms.mapping import read_order_no, read_updated_at, wrap_
 from connectors.systems.oms.paths import (
     MISSING,
     SampleField,
+    check_depth,
     find,
     flatten_sample,
     mask_answer,
@@ -94,7 +95,7 @@ class OmsClient:
         response = self._send_list(params)
         try:
             value = read_json(response.body)
-            calls.check_depth(value)
+            check_depth(value)
         except BadInput as error:
             text = response.body[:2000].decode("utf-8", "replace")
             return TestCall(
