@@ -235,6 +235,25 @@ def check_target(
     )
 
 
+def check_literal(url: str, *, allowed: frozenset[tuple[str, int]] = frozenset()) -> None:
+    """Judge what a URL says by itself, asking for no name: for an address that is being stored.
+
+    Raises AddressRefused. Where a name leads, the door judges at every call.
+    """
+    check_target(url, allowed=allowed, resolver=_read_literal)
+
+
+def _read_literal(host: str, port: int) -> Sequence[str]:
+    """The address a host is written as, in whichever notation; any public one for a name."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return ["127.0.0.1"]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return ["1.1.1.1"]
+    return [str(row[4][0]).partition("%")[0] for row in found]
+
+
 def _resolve(host: str, port: int, resolver: Resolver) -> list[Address]:
     """All addresses of a host; a name that does not resolve is refused, never skipped."""
     try:

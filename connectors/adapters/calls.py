@@ -34,9 +34,21 @@ def get_secret(access: Access, name: str, label: str) -> str:
 
 
 def check_status(response: Response) -> None:
-    """Raise ConnectorError unless the status is 2xx; what may be done follows from the status."""
+    """Raise ConnectorError unless the status is 2xx; what may be done follows from the status.
+
+    A redirect is never followed: it could lead inside, and it would take the credentials along.
+    """
     if 200 <= response.status < 300:
         return
+    if 300 <= response.status < 400:
+        raise ConnectorError(
+            gettext_noop(
+                "对方要求跳转到别的地址（HTTP %(status)s），没有跟随：请填写最终的接口地址"
+            ),
+            code="redirect",
+            vendor_code=str(response.status),
+            status=response.status,
+        )
     raise ConnectorError(
         gettext_noop("对方返回 HTTP %(status)s"),
         code="http_status",

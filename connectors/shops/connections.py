@@ -19,6 +19,8 @@ from config.audit.services import record
 from config.errors import BadInput, Phrase, gettext_noop
 from config.secrets import decrypt, encrypt
 from config.tenancy.models import User
+from connectors.http import check_literal
+from connectors.shops.addresses import list_allowed_addresses
 from connectors.shops.models import Connection, Shop, Source
 from connectors.shops.services import get_or_create_source
 
@@ -43,8 +45,10 @@ def create_connection(
 ) -> Connection:
     """A new connection and the source it feeds, in the scope in force.
 
-    Raises BadInput when a source of this kind and name is connected already.
+    Raises BadInput when a source of this kind and name is connected already, AddressRefused for
+    an address that says of itself that it leads inside.
     """
+    _check_address(base_url)
     with transaction.atomic():
         source = get_or_create_source(kind=kind, name=name, shop=shop)
         if Connection.objects.filter(source=source).exists():
@@ -90,11 +94,15 @@ def change_connection(
     every_minutes: int | None = None,
     is_active: bool | None = None,
 ) -> Connection:
-    """Change what is given; empty secrets keep what is stored. The tokens start anew with them."""
+    """Change what is given; empty secrets keep what is stored. The tokens start anew with them.
+
+    Raises AddressRefused as `create_connection`.
+    """
     with transaction.atomic():
         row: Connection = Connection.objects.select_for_update(no_key=True).get(pk=connection.pk)
         changed = []
         if base_url is not None and base_url.rstrip("/") != row.base_url:
+            _check_address(base_url)
             row.base_url = base_url.rstrip("/")
             changed.append("address")
         if config is not None and dict(config) != row.config:
@@ -221,6 +229,11 @@ def clear_trouble(connection: Connection) -> None:
     connection.paused_until = None
     if connection.state == Connection.State.TROUBLE:
         connection.state = Connection.State.NEW
+
+
+def _check_address(base_url: str) -> None:
+    if base_url:  # a source that only pushes needs none
+        check_literal(base_url, allowed=list_allowed_addresses())
 
 
 def _check_minutes(minutes: int) -> int:

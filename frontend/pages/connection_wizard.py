@@ -27,6 +27,8 @@ from config.tenancy.roles import MANAGE_CONNECTORS
 from config.tenancy.scope import for_environment
 from config.wording import say_error
 from connectors.adapters.base import Connector
+from connectors.http import AddressRefused, check_literal
+from connectors.shops.addresses import list_allowed_addresses
 from connectors.shops.connections import create_connection, record_success
 from connectors.shops.models import Connection, SourceKind
 from connectors.shops.services import get_or_create_shop
@@ -176,7 +178,7 @@ def connection_draft(request: Any, key: str) -> HttpResponse:
     draft = wizard.get(key)
     if request.method == "GET":
         return _render_draft(request, wizard, draft, {})
-    errors = _read(request, wizard, draft)
+    errors = _read(request, wizard, draft) or _judge_address(request, draft)
     wizard.save()
     if errors:
         return _render_draft(request, wizard, draft, errors, status=400)
@@ -281,6 +283,17 @@ def _read(
     return errors
 
 
+def _judge_address(request: Any, draft: Draft) -> dict[str, str]:
+    """What a test call would refuse at once: an address that is written as one inside."""
+    try:
+        check_literal(draft.base_url, allowed=list_allowed_addresses())
+    except AddressRefused as refusal:
+        note_refusal(request, draft.name, refusal.code)
+        draft.is_filled = False
+        return {"base_url": say_error(refusal)}
+    return {}
+
+
 def _name_source(connector: Connector, draft: Draft) -> str:
     """What the source is called: a shop with its platform, so that two platforms may have one."""
     if connector.kind != SourceKind.CHANNEL:
@@ -319,6 +332,7 @@ def connection_plan(request: Any) -> HttpResponse:
             try:
                 made = _make_all(request, wizard)
             except AppError as refusal:
+                note_refusal(request, "", refusal.code)
                 error = say_error(refusal)
             else:
                 wizard.clear()

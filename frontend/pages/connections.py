@@ -308,6 +308,7 @@ def connection_edit(request: Any, public_id: str) -> HttpResponse:
             )
             wake_pull(request.environment, row)
     except AppError as error:
+        note_refusal(request, str(connection), error.code)
         with for_environment(request.environment, write=False):
             errors = {"": say_error(error)}
             return _render_edit(request, connection, draft, errors, every, status=400)

@@ -106,6 +106,7 @@ def test_an_environment_has_a_connection_per_simulator_made_once_and_switched_of
     environments, keys, settings
 ):
     environment = environments["女装", "production"]
+    connections.allow_simulators(environment, people=services._people("女装"), now=NOW)
     first = connections.install_connections(WOMEN, environment, now=NOW)
     second = connections.install_connections(WOMEN, environment, now=NOW)
 
@@ -121,9 +122,11 @@ def test_an_environment_has_a_connection_per_simulator_made_once_and_switched_of
 
 
 def test_connections_follow_the_simulators_to_another_port(environments, keys, settings):
-    environment = environments["女装", "production"]
+    environment, people = environments["女装", "production"], services._people("女装")
+    connections.allow_simulators(environment, people=people, now=NOW)
     connections.install_connections(WOMEN, environment, now=NOW)
     settings.HEDAO_PORT += 10
+    connections.allow_simulators(environment, people=people, now=NOW)
     moved = connections.install_connections(WOMEN, environment, now=NOW)
 
     assert {c.base_url for c in moved.values()} == {

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import pytest
 
 from tests.connectors.sync.outside import Outside, open_outside
 from tests.factories import World, make_world
-
-START = datetime(2025, 11, 11, 1, 0, tzinfo=UTC)  # 9:00 in Beijing
+from tests.negative.attacks import START
 
 
 @pytest.fixture
