@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
-from config.errors import AppError
+from config.errors import AppError, NotFound
 from config.tenancy.middleware import outside_scope
 from config.tenancy.roles import MANAGE_CONNECTORS, VIEW_ORDERS
 from config.wording import say_error
@@ -137,6 +137,8 @@ def call_resend(request: Any, key: str) -> HttpResponse:
         back = reverse("connection_list")
     try:
         number = resend(request.environment, key, actor=request.user, now=timezone.now())
+    except NotFound:
+        raise  # absent and foreign look the same
     except AppError as error:
         messages.error(request, say_error(error))
     else:

@@ -65,6 +65,11 @@ PAGES: dict[str, tuple[str, str]] = {
     "function": ("/functions/IF/", ""),
     "function-tried": ("/functions/SUM/", "[data-testid=show-example] >> nth=2"),
     "guide": ("/guide/", ""),
+    "connections": ("/connections/", ""),
+    "connection-new": ("/connections/new/", ""),
+    "quarantine": ("/quarantine/", ""),
+    "backfills": ("/backfills/", ""),
+    "unmapped": ("/unmapped/", ""),
     "missing": ("/orders/not-an-order/", ""),
 }
 # Pages of things the seeding makes: their addresses come from it.
@@ -78,6 +83,14 @@ SEEDED = (
     "table-draft",
     "table-file",
     "table-review",
+    "connection",
+    "connection-trouble",
+    "connection-edit",
+    "quarantine-one",
+    "order-calls",
+    "connection-calls",
+    "backfill",
+    "mapping-review",
 )
 EXPECTED = {"missing": 404}
 ROLE_PAGES = {
@@ -90,6 +103,18 @@ ROLE_PAGES = {
     "addresses": "tech_support",
     "api": "division_admin",
     "robot-new": "tech_support",
+    "connections": "tech_support",
+    "connection": "tech_support",
+    "connection-trouble": "tech_support",
+    "connection-edit": "tech_support",
+    "connection-new": "tech_support",
+    "connection-calls": "tech_support",
+    "quarantine": "tech_support",
+    "quarantine-one": "tech_support",
+    "order-calls": "tech_support",
+    "backfills": "tech_support",
+    "backfill": "tech_support",
+    "mapping-review": "reviewer",
 }
 ORDERS_CSV = """订单号,渠道,店铺,下单时间,订单状态,付款时间,应付金额,实付金额,省,市,区县
 PIC1,天猫,旗舰店,2026-11-11 10:00:00,买家已付款,2026-11-11 10:02:00,100.00,100.00,浙江省,杭州市,余杭区
@@ -115,6 +140,7 @@ def seed() -> None:
     make_day(world.production, now=now, size=400)
     addresses = {**seed_files(world, now), **seed_rules(world, now), **seed_alert(world, now)}
     addresses |= seed_tables(world, now)
+    addresses |= seed_sources(world, now)
     with for_environment(world.production):
         take_snapshot(timezone.now())
     Path(os.environ["HEDAO_DATA"], "pages.json").write_text(json.dumps(addresses))
@@ -233,6 +259,51 @@ def seed_alert(world: Any, now: datetime) -> dict[str, str]:
     with for_environment(world.production):
         group = AlertGroup.objects.first()
     return {"alert-group": f"/alerts/{group.public_id}/"} if group else {}
+
+
+def seed_sources(world: Any, now: datetime) -> dict[str, str]:
+    """Connections that do well, late and in trouble, with calls, quarantine, back-fill, statuses."""
+    from config.tenancy.scope import for_environment
+    from connectors.orders.status_mappings import propose_mapping
+    from connectors.orders.statuses import Stage
+    from tests.factories import make_order
+    from tests.frontend import sources
+
+    with for_environment(world.production):
+        well = sources.connect(now)
+        sources.read_well(well, now, runs=6)
+        failing = sources.connect(now, name="抖店 云裳女装馆", vendor="douyin")
+        sources.read_well(failing, now, runs=2)
+        sources.fail(failing, now)
+        sources.connect(now, name="支付宝", vendor="alipay", kind="gateway", shop=None)
+        order = make_order(now, order_no="382011977404", source=well.source)
+        sources.log_call(well, now, order_no=order.order_no)
+        sources.log_call(well, now, order_no=order.order_no, outcome="ambiguous", http_status=None)
+        sources.log_message(well, now, key="picture", order_no=order.order_no)
+        aside = sources.put_in_quarantine(well, now, order_no=order.order_no)
+        run = sources.ask_backfill(well, now)
+        for number in range(3):
+            raw = ("WAIT_AI_AUDIT", "WAIT_AI_AUDIT", "TRADE_ON_TRIAL")[number]
+            make_order(now, stage=Stage.UNKNOWN, raw_status=raw, source=well.source)
+        mapping = propose_mapping(
+            channel="tmall",
+            raw_status="TRADE_ON_TRIAL",
+            stage=Stage.PLATFORM_HOLD,
+            actor=world.users["tech_support"],
+            effective_from=now.date(),
+            now=now,
+            note="平台公告新增的试用订单",
+        )
+    return {
+        "connection": f"/connections/{well.public_id}/",
+        "connection-trouble": f"/connections/{failing.public_id}/",
+        "connection-edit": f"/connections/{well.public_id}/edit/",
+        "connection-calls": f"/connections/{well.public_id}/calls/",
+        "quarantine-one": f"/quarantine/{aside.public_id}/",
+        "order-calls": f"/orders/{order.public_id}/calls/",
+        "backfill": f"/backfills/{run.public_id}/",
+        "mapping-review": f"/unmapped/versions/{mapping.public_id}/",
+    }
 
 
 @contextmanager

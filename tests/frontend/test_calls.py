@@ -137,8 +137,7 @@ def test_another_division_finds_neither_log_nor_call(told, world, client):
     assert client.get(f"/orders/{order.public_id}/calls/").status_code == 404
     assert client.get(f"/connections/{source.public_id}/calls/").status_code == 404
     for key in (f"call-{read.pk}", f"message-{message.pk}", "call-0", "nonsense"):
-        answer = client.post(f"/calls/{key}/resend/", follow=True)
-        assert "没有这条调用记录" in answer.content.decode()
+        assert client.post(f"/calls/{key}/resend/").status_code == 404
     with for_environment(world.production, write=False):
         assert InboundMessage.objects.get(pk=message.pk).state == InboundMessage.State.DONE
 
