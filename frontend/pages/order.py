@@ -20,12 +20,10 @@ from django.views.decorators.http import require_GET, require_POST
 from config.errors import NotFound, WrongState, gettext_noop
 from config.tenancy.roles import RELEASE_HOLD, REPAIR, VIEW_ORDERS, WRITE_RULES, check_right
 from connectors.orders.models import (
-    NodePassage,
     Order,
     OrderLine,
     Payment,
     Receipt,
-    StatusEvent,
 )
 from connectors.orders.services import list_nodes
 from connectors.orders.statuses import (
@@ -38,9 +36,9 @@ from connectors.orders.statuses import (
 from frontend.context import find_url
 from frontend.drawings import draw_ring
 from frontend.pages import check_trials
+from frontend.pages.order_timeline import build_timeline
 from frontend.wording import (
     describe_band,
-    describe_duration,
     describe_fen,
     describe_score,
 )
@@ -74,7 +72,6 @@ def order_detail(request: Any, public_id: str) -> HttpResponse:
         .select_related("version")
         .order_by("-at", "-id")[:CHANGES_SHOWN]
     )
-    passages = list(NodePassage.objects.filter(order=order).order_by("entered_at", "id"))
     holds = list(
         Hold.objects.filter(order=order)
         .select_related("placed_by", "released_by")
@@ -82,11 +79,9 @@ def order_detail(request: Any, public_id: str) -> HttpResponse:
     )
     alerts = list(Alert.objects.filter(order=order).order_by("opened_at"))
     repairs = list(Repair.objects.filter(order=order).select_related("actor").order_by("at"))
-    events = list(
-        StatusEvent.objects.filter(order=order).select_related("source").order_by("sequence")
-    )
-    labels = {n.code: _(n.label) for n in list_nodes()}
-    dwell = {n.code: n.dwell_minutes for n in list_nodes()}
+    nodes = list_nodes()
+    labels = {n.code: _(n.label) for n in nodes}
+    dwell = {n.code: n.dwell_minutes for n in nodes}
     hold = next((h for h in holds if h.released_at is None), None)
     dimensions = _list_dimensions(score)
     context = {
@@ -108,8 +103,8 @@ def order_detail(request: Any, public_id: str) -> HttpResponse:
         "hold": hold,
         "effects": list_effects([hold]).get(hold.pk, []) if hold else [],
         "last_repair": repairs[-1] if repairs else None,
-        "timeline": _build_timeline(
-            order, events, passages, changes, holds, alerts, repairs, labels=labels
+        "timeline": build_timeline(
+            order, changes=changes, holds=holds, alerts=alerts, repairs=repairs
         ),
         "lines": list(OrderLine.objects.filter(order=order).order_by("line_id")),
         "payments": _list_payments(order),
@@ -217,119 +212,6 @@ def _list_money(order: Order) -> list[tuple[str, str]]:
         for label, fen, sign in rows
         if fen is not None
     ]
-
-
-# --- timeline ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Moment:
-    """One thing that happened to the order."""
-
-    at: datetime
-    text: str
-    note: str = ""
-    look: str = ""  # "bad", "good" or nothing
-    rank: int = 0  # order among equal moments
-
-
-def _build_timeline(
-    order: Order,
-    events: list[StatusEvent],
-    passages: list[NodePassage],
-    changes: list[ScoreChange],
-    holds: list[Hold],
-    alerts: list[Alert],
-    repairs: list[Repair],
-    *,
-    labels: dict[str, str],
-) -> list[Moment]:
-    """Everything known about the order's way, newest first."""
-    moments: list[Moment] = []
-    for event in events:
-        lag = event.recorded_at - event.occurred_at
-        words = _("渠道状态：%(stage)s") % {"stage": _(STAGE_LABELS.get(event.stage, event.stage))}
-        note = str(event.source)
-        if lag.total_seconds() >= 1:
-            note += " · " + _("%(span)s后得知") % {"span": describe_duration(lag)}
-        if event.kind != StatusEvent.Kind.OBSERVED:
-            note += " · " + str(event.get_kind_display())
-        moments.append(Moment(event.occurred_at, words, note, rank=0))
-    for passage in passages:
-        moments.append(_describe_passage(passage, labels))
-    moments += _describe_changes(changes)
-    for alert in alerts:
-        words = _("开始告警（%(level)s）：%(cause)s") % {
-            "level": alert.get_level_display(),
-            "cause": alert.cause or _("未归因"),
-        }
-        moments.append(Moment(alert.opened_at, words, look="bad", rank=4))
-        if alert.closed_at:
-            moments.append(
-                Moment(
-                    alert.closed_at,
-                    _("告警结束"),
-                    str(alert.get_close_reason_display()),
-                    "good",
-                    rank=4,
-                )
-            )
-    for hold in holds:
-        who = str(hold.placed_by) if hold.placed_by else _("巡检自动")
-        note = f"{hold.get_reach_display()} · {who}"
-        moments.append(Moment(hold.placed_at, _("挂起"), note, "bad", rank=5))
-        if hold.released_at:
-            who = str(hold.released_by) if hold.released_by else ""
-            reason = hold.release_reason or str(hold.get_release_kind_display())
-            note = " · ".join(x for x in (reason, who) if x)
-            moments.append(Moment(hold.released_at, _("解除挂起"), note, "good", rank=5))
-    for repair in repairs:
-        result = _("已修复") if repair.is_mended else _("未修复")
-        band = describe_band(repair.after_band) if repair.after_band else ""
-        score = describe_score(repair.after_hundredths)
-        note = " · ".join(x for x in (f"{band} {score}".strip(), str(repair.actor or "")) if x)
-        look = "good" if repair.is_mended else ""
-        words = _("重新读取并重评：%(result)s") % {"result": result}
-        moments.append(Moment(repair.at, words, note, look, rank=6))
-    return sorted(moments, key=lambda m: (m.at, m.rank), reverse=True)
-
-
-def _describe_passage(passage: NodePassage, labels: dict[str, str]) -> Moment:
-    label = labels.get(passage.node, passage.node)
-    if passage.left_at is None:
-        return Moment(passage.entered_at, _("到达%(node)s，停在这里") % {"node": label}, rank=1)
-    span = passage.left_at - passage.entered_at
-    note = _("用时 %(span)s") % {"span": describe_duration(span)}
-    if passage.is_inferred:
-        note += " · " + _("由后面的节点推断")
-    return Moment(passage.left_at, _("通过%(node)s") % {"node": label}, note, rank=1)
-
-
-def _describe_changes(changes: list[ScoreChange]) -> list[Moment]:
-    """Score changes, newest first, each beside the one before it."""
-    moments = []
-    for change, before in zip_longest(changes, changes[1:]):
-        now_text = f"{describe_band(change.band)} {describe_score(change.score_hundredths)}"
-        if before is None:
-            words = _("首次评分 %(score)s") % {"score": now_text}
-        else:
-            was = f"{describe_band(before.band)} {describe_score(before.score_hundredths)}"
-            words = _("评分 %(before)s → %(after)s") % {"before": was, "after": now_text}
-        note = " · ".join(
-            x
-            for x in (
-                change.cause if change.needs_intervention else "",
-                str(change.get_why_display()),
-                _("规则 v%(n)s") % {"n": change.version.number} if change.version else "",
-            )
-            if x
-        )
-        worse = before is not None and change.severity > before.severity
-        better = before is not None and change.severity < before.severity
-        first_bad = before is None and change.band != "healthy"
-        look = "bad" if worse or first_bad else "good" if better else ""
-        moments.append(Moment(change.at, words, note, look, rank=3))
-    return moments
 
 
 # --- the formula of one row -------------------------------------------------------------------
