@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from itertools import zip_longest
 from typing import Any
 from urllib.parse import urlencode
 
