@@ -16,7 +16,7 @@ from config.tenancy.models import Environment
 from config.tenancy.scope import for_environment
 from connectors.orders.models import Order
 from connectors.shops.models import Connection, SourceKind
-from connectors.sync.models import CallLog, Cursor, InboundMessage, SyncRun
+from connectors.sync.models import BackfillRun, CallLog, Cursor, InboundMessage, SyncRun
 from connectors.sync.pushes import INBOX
 from connectors.sync.reading import CREATED_STREAM, MAIN_STREAM, find_slot, read_orders
 from connectors.sync.registry import get_connector
@@ -148,3 +148,21 @@ def forget_old(*, now: datetime) -> None:
         payload_sealed=""
     ).update(payload_sealed="")
     forget_asked(now=now)
+
+
+def is_first_read_over(*, now: datetime) -> bool:
+    """Whether every connection of the environment in force has told its past (one query).
+
+    One that was made less than a day ago and never came to its end, or a back-fill under way, means
+    that what is here is not the whole yet.
+    """
+    reading = BackfillRun.objects.filter(state=BackfillRun.State.RUNNING)
+    fresh = now - timedelta(days=1)
+    return (
+        not Connection.objects.filter(is_active=True)
+        .filter(
+            Q(source__complete_until__isnull=True, created_at__gt=fresh)
+            | Q(pk__in=reading.values("connection_id"))
+        )
+        .exists()
+    )

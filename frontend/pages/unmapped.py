@@ -246,7 +246,7 @@ def _put_in_force(request: Any, version: Version, *, is_back: bool) -> Version:
     version = act(version, actor=request.user, now=timezone.now())
     statuses = list_touched(before.content if before else None, version.content)
     if statuses:
-        wake_remap(request.environment, version)
+        wake_remap(request.environment)
     messages.success(
         request,
         _("v%(n)s 已生效，状态是 %(statuses)s 的订单正在按它重读")

@@ -56,7 +56,7 @@ def unknown(world):
 def woken(monkeypatch):
     found = []
     monkeypatch.setattr(
-        unmapped_pages, "wake_remap", lambda environment, version: found.append(version.pk)
+        unmapped_pages, "wake_remap", lambda environment: found.append(environment.pk)
     )
     return found
 
@@ -124,13 +124,13 @@ def test_after_publication_the_orders_are_read_anew(world, unknown, enter, woken
     page = reviewer.post(f"{address}decide/", {"verdict": "approve_publish"}, follow=True)
 
     assert "正在按它重读" in page.content.decode()
-    assert woken == [version.pk]
-    assert remap(world.production, version.pk) == 1
+    assert woken == [world.production.pk]
+    assert remap(world.production) == 1
     with for_environment(world.production, write=False):
         order = Order.objects.get(pk=unknown.pk)
         assert (order.stage, order.raw_status) == (Stage.AWAIT_SHIP, unknown.raw_status)
     assert 'data-testid="empty"' in reviewer.get("/unmapped/").content.decode()
-    assert remap(world.production, version.pk) == 0  # safe to run twice
+    assert remap(world.production) == 0  # safe to run twice
 
 
 def test_nobody_approves_what_they_wrote(world, unknown, enter, woken):

@@ -14,6 +14,7 @@ from django.db.models import Max, Q
 
 from config.tenancy.models import Environment
 from connectors.orders.models import Order
+from connectors.sync.services import is_first_read_over
 from rules_engine.scoring.bands import SEVERITY, Band, Lines, Outcome
 from rules_engine.scoring.models import Score, ScoreChange
 from rules_engine.scoring.services import ScoredOrder
@@ -77,7 +78,7 @@ def decide_interventions(
         return Decided()
     ids = [order.order_id for order in scored]
     below = {order.order_id for order in scored if order.after_band != Band.HEALTHY}
-    _watch_healthy_history([pk for pk in ids if pk not in below])
+    _watch_healthy_history([pk for pk in ids if pk not in below], now=now)
     here = set(ids)
     alerts = {
         alert.order_id: alert
@@ -97,11 +98,15 @@ def decide_interventions(
     return _Acts(environment, now, alerts, rows).apply(moves)
 
 
-def _watch_healthy_history(order_ids: Sequence[int]) -> None:
+def _watch_healthy_history(order_ids: Sequence[int], *, now: datetime) -> None:
     """From now on treat imported orders that are well like any other.
 
-    What was wrong when it was imported stays silent; what goes wrong afterwards is news.
+    What was wrong when it was imported stays silent; what goes wrong afterwards is news. While the
+    first reading of a source is under way nobody is well yet: an order whose warehouse has not been
+    heard would turn red the moment it is.
     """
+    if not order_ids or not is_first_read_over(now=now):
+        return
     Order.objects.filter(pk__in=order_ids, is_history=True, is_watched=False).update(
         is_watched=True
     )

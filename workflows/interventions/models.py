@@ -620,13 +620,17 @@ class PatrolLease(EnvironmentModel):
     """Who patrols the environment right now; runs out by itself when its holder dies.
 
     `node_version_id`: the node table all open orders have been walked with (0: the shipped one);
-    `deadline_version_id`: likewise the table their deadlines follow.
+    `deadline_version_id`: likewise the table their deadlines follow. `connected_kinds`: the kinds
+    of source that were connected when they were walked last; `mapped_at`: up to when changes of
+    status mappings have been followed.
     """
 
     holder = models.CharField(max_length=40, blank=True)
     expires_at = models.DateTimeField()
     node_version_id = models.PositiveBigIntegerField(default=0)
     deadline_version_id = models.PositiveBigIntegerField(default=0)
+    connected_kinds = models.CharField(max_length=60, blank=True)
+    mapped_at = models.DateTimeField(null=True)
 
     class Meta(EnvironmentModel.Meta):
         verbose_name = _("巡检占用")

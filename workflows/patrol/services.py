@@ -33,6 +33,7 @@ from connectors.orders.redating import redate_orders
 from connectors.orders.services import (
     NODE_TABLE_KEY,
     NODE_TABLE_KIND,
+    connected_kinds,
     reread_order,
     rewalk_orders,
 )
@@ -141,6 +142,7 @@ def _patrol(
         close_moot_brakes(now=now)
     for kind, key, column, step in _FOLLOWED:
         _follow(environment, lease, kind, key, column, step, now=now, clock=clock)
+    _follow_sources(environment, lease, now=now, clock=clock)
     done: set[int] = set()
     # What changed comes first; then everything open, because time itself moves scores.
     for only_changed in (True, False):
@@ -206,13 +208,39 @@ def _follow(
         wanted = version.pk if version else 0
         if PatrolLease.objects.filter(**{column: wanted}).exists():
             return
+    _take_all(environment, lease, step, now=now, clock=clock)
+    with for_environment(environment):
+        PatrolLease.objects.update(**{column: wanted})
+
+
+def _follow_sources(environment: Environment, lease: Lease, *, now: datetime, clock: Clock) -> None:
+    """After the first OMS, WMS or gateway told anything, walk all open orders again.
+
+    Until then nobody was expected to know them there; from now on whoever is not known is missing.
+    """
+    with for_environment(environment, write=False):
+        wanted = ",".join(sorted(connected_kinds()))
+        if PatrolLease.objects.filter(connected_kinds=wanted).exists():
+            return
+    _take_all(environment, lease, rewalk_orders, now=now, clock=clock)
+    with for_environment(environment):
+        PatrolLease.objects.update(connected_kinds=wanted)
+
+
+def _take_all(
+    environment: Environment,
+    lease: Lease,
+    step: Callable[..., int | None],
+    *,
+    now: datetime,
+    clock: Clock,
+) -> None:
+    """Take all open orders through one step, a transaction per chunk."""
     after: int | None = 0
     while after is not None:
         with for_environment(environment):
             lease.renew(clock())
             after = step(now=now, after_id=after)
-    with for_environment(environment):
-        PatrolLease.objects.update(**{column: wanted})
 
 
 def _count(run: PatrolRun, scored: Scored, decided: Decided) -> None:

@@ -15,11 +15,10 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from config.releases.models import State, Version
 from config.tenancy.models import Environment
 from config.tenancy.scope import for_environment
 from connectors.channels.status_mappings import remap_orders
-from connectors.orders.status_mappings import read_rows
+from connectors.orders.status_mappings import list_statuses_due
 from connectors.shops.models import Connection
 from connectors.sync.backfill import estimate_backfill, list_running, work_backfill
 from connectors.sync.models import BackfillRun
@@ -38,6 +37,7 @@ from connectors.sync.services import (
 )
 from connectors.sync.sweeps import sweep
 from connectors.sync.taking import Taken
+from workflows.interventions.models import PatrolLease
 from workflows.patrol.queue import enqueue
 from workflows.patrol.services import score_due
 
@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 # A job that nobody took within its slot is found again by the next tick.
 JOB_EXPIRES = 55
+_LONG_AGO = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 
 
 def ring_sources(environment: Environment, *, now: datetime) -> int:
@@ -52,6 +53,9 @@ def ring_sources(environment: Environment, *, now: datetime) -> int:
     with for_environment(environment, write=False):
         jobs = list_jobs(now=now)
         backfills = list_running(now=now)
+        is_remap_due = bool(list_remaps(now=now))
+    if is_remap_due:
+        enqueue("patrol.remap", environment.pk, queue="backtest", expires=JOB_EXPIRES)
     for job in jobs:
         enqueue(
             "patrol.sync_job", environment.pk, job.connection_id, job.kind, job.stream,
@@ -148,42 +152,40 @@ def pull_now(
     score_due(environment, now=clock(), clock=clock)
 
 
-def wake_remap(environment: Environment, version: Version) -> None:
+def wake_remap(environment: Environment) -> None:
     """Have orders read anew by a status mapping that just came into force. In the scope in force."""
-    transaction.on_commit(
-        lambda: enqueue("patrol.remap", environment.pk, version.pk, queue="backtest")
-    )
+    transaction.on_commit(lambda: enqueue("patrol.remap", environment.pk, queue="backtest"))
 
 
-def remap(
-    environment: Environment, version_id: int, *, clock: Callable[[], datetime] = timezone.now
-) -> int:
-    """Read anew every order of a status that a mapping, or the one before it, speaks of.
+def list_remaps(*, now: datetime) -> dict[str, list[str]]:
+    """The statuses by channel whose mapping has changed since orders were last read anew by it.
+
+    A version was published, or a row began or ended at a midnight in between.
+    """
+    since = PatrolLease.objects.values_list("mapped_at", flat=True).first()
+    return list_statuses_due(since=since or _LONG_AGO, now=now)
+
+
+def remap(environment: Environment, *, clock: Callable[[], datetime] = timezone.now) -> int:
+    """Read anew every order of a status whose mapping has changed since the last time.
 
     Returns how many came out differently; they are scored at once. Safe to run twice. Call it
     outside any scope: every chunk is a transaction of its own.
     """
+    now, changed = clock(), 0
     with for_environment(environment, write=False):
-        version = Version.objects.select_related("document").get(pk=version_id)
-        before = (
-            version.document.versions.filter(
-                number__lt=version.number, state__in=[State.PUBLISHED, State.RETIRED]
-            )
-            .order_by("-number")
-            .first()
-        )
-    contents = [found.content for found in (version, before) if found is not None]
-    statuses = sorted({row.raw_status for content in contents for row in read_rows(content)})
-    changed, after_id = 0, 0
-    while statuses:
-        with for_environment(environment):
-            done = remap_orders(
-                channel=version.document.key, statuses=statuses, now=clock(), after_id=after_id
-            )
-        changed += done.changed
-        if done.next_after_id is None:
-            break
-        after_id = done.next_after_id
+        due = list_remaps(now=now)
+    for channel, statuses in sorted(due.items()):
+        after_id: int | None = 0
+        while after_id is not None:
+            with for_environment(environment):
+                done = remap_orders(
+                    channel=channel, statuses=statuses, now=clock(), after_id=after_id
+                )
+            changed, after_id = changed + done.changed, done.next_after_id
+    with for_environment(environment):
+        PatrolLease.objects.get_or_create(defaults={"expires_at": _LONG_AGO})
+        PatrolLease.objects.update(mapped_at=now)
     if changed:
         score_due(environment, now=clock(), clock=clock)
     return changed

@@ -128,9 +128,9 @@ def backfill(environment_id: int, run_id: int) -> None:
 
 
 @shared_task(name="patrol.remap", soft_time_limit=270, time_limit=300)
-def remap(environment_id: int, version_id: int) -> None:
-    """Read orders anew by a status mapping that came into force."""
-    sources.remap(services.get_environment(environment_id), version_id)
+def remap(environment_id: int) -> None:
+    """Read orders anew by the status mappings that came into force."""
+    sources.remap(services.get_environment(environment_id))
 
 
 # --- files ----------------------------------------------------------------------------------------
