@@ -275,7 +275,7 @@ def _list_words(
 def _tell_pushes(connection: Connection, now: datetime) -> Phrase:
     at = connection.last_push_at
     if at is None:
-        return Phrase(gettext_noop("还没有收到过推送；推送地址见下方"))
+        return Phrase(gettext_noop("还没有收到过推送"))
     minutes = int((now - at).total_seconds() // 60)
     if minutes < 1:
         return Phrase(gettext_noop("最近一分钟内收到过推送"))
