@@ -23,12 +23,14 @@ Convert = Callable[[Any], Any] | None
 _PLANNED_BLIND = 200
 
 
-def _to_json(value: Any) -> str | None:
-    return None if value is None else json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder)
+def _to_json(value: Any) -> str:
+    if value == {}:  # most of them
+        return "{}"
+    return json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder)
 
 
-def _to_sqlite_time(value: datetime | None) -> str | None:
-    return None if value is None else str(value.astimezone(UTC).replace(tzinfo=None))
+def _to_sqlite_time(value: datetime) -> str:
+    return str(value.astimezone(UTC).replace(tzinfo=None))
 
 
 def _converter(field: models.Field[Any, Any]) -> Convert:
@@ -48,7 +50,8 @@ def _prepare(
     for row in rows:
         values = list(row)
         for i, convert in active:
-            values[i] = convert(values[i])
+            if (value := values[i]) is not None:
+                values[i] = convert(value)
         prepared.append((*head, *values))
     return prepared
 
