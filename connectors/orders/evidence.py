@@ -10,7 +10,8 @@ from datetime import datetime
 
 from connectors.orders.canonical import CanonicalLine, CanonicalOrder
 from connectors.orders.deadlines import SHIPPED_RULES, ShipRule, find_deadline
-from connectors.orders.models import Order, OrderLine, Payment, Receipt, StatusEvent
+from connectors.orders.merging import PaymentRow, ReceiptRow
+from connectors.orders.models import Order, OrderLine, StatusEvent
 from connectors.orders.nodes import Evidence, Passage
 from connectors.orders.statuses import (
     FINAL_STAGES,
@@ -35,7 +36,9 @@ _GATEWAY_WORDS: dict[str, int] = {
 }
 
 
-def digest_systems(order: Order, payments: Sequence[Payment], receipts: Sequence[Receipt]) -> None:
+def digest_systems(
+    order: Order, payments: Sequence[PaymentRow], receipts: Sequence[ReceiptRow]
+) -> None:
     """Write what gateways, OMS and WMS say about an order onto its system columns."""
     # Money that went back was paid before; of several payments the furthest speaks.
     paid = [p for p in payments if p.status in _MONEY_CAME and p.paid_at is not None]

@@ -11,8 +11,9 @@ import unicodedata
 import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -21,6 +22,7 @@ from django.db.models import F, Max
 
 from config.secrets import blind_index, encrypt
 from config.tenancy.bulk import upsert_rows
+from config.tenancy.models import new_public_id
 from config.tenancy.scope import require_environment_id
 from connectors.orders.canonical import (
     CanonicalLine,
@@ -40,7 +42,15 @@ from connectors.orders.evidence import (
     is_held_by_platform,
     stand_at,
 )
-from connectors.orders.merging import Outcome, merge_payment, merge_receipt
+from connectors.orders.merging import (
+    NewPayment,
+    NewReceipt,
+    Outcome,
+    PaymentRow,
+    ReceiptRow,
+    merge_payment,
+    merge_receipt,
+)
 from connectors.orders.models import (
     ADDRESS_PURPOSE,
     NAME_PURPOSE,
@@ -107,6 +117,10 @@ _PART_COLUMNS: dict[type[Payment] | type[Receipt], list[str]] = {
     ]
     for model in (Payment, Receipt)
 }
+_PART_VALUES = {model: attrgetter(*columns) for model, columns in _PART_COLUMNS.items()}
+_ORDER_VALUES = attrgetter(*_ORDER_COLUMNS)
+_HASHED_VALUES = attrgetter(*_HASHED)
+Part = PaymentRow | ReceiptRow
 
 
 @dataclass(frozen=True)
@@ -133,7 +147,7 @@ class Received:
 
 def _digest(record: CanonicalOrder) -> tuple[str, str]:
     """Content hash of an order, and the text it was made from: equal content, equal hash."""
-    written = repr([getattr(record, name) for name in _HASHED])
+    written = repr(_HASHED_VALUES(record))
     return hashlib.sha256(written.encode()).hexdigest()[:32], written
 
 
@@ -186,6 +200,7 @@ class Batch:
         self.shops = shops
         self.nodes, self.ship_rules = list_nodes(), list_ship_rules()
         self.connected = connected_kinds() | {source.kind}
+        self.blank_order: list[Any] = [field.get_default() for field in Order._meta.concrete_fields]
 
     def take(self, records: Sequence[CanonicalRecord]) -> Received:
         records = [_mend_part(r) for r in records]
@@ -232,7 +247,7 @@ class Batch:
         changed: dict[str, Order] = {}
         self.records: dict[str, CanonicalOrder] = {}
         self.steps: dict[str, list[Step]] = defaultdict(list)
-        self.told_payments: list[tuple[Order, CanonicalPayment]] = []
+        self.told_payments: list[tuple[Order, CanonicalPayment, datetime | None]] = []
         self.noted: dict[str, Order] = {}
         for record in records:
             shop = self._shop(record)
@@ -252,13 +267,7 @@ class Batch:
                     continue
                 counts["updated" if order.pk else "new"] += 1
             else:
-                order = Order(
-                    shop=shop,
-                    order_no=record.order_no,
-                    revision=0,
-                    first_received_at=self.now,
-                    is_history=self.is_history,
-                )
+                order = self._new_order(shop, record.order_no)
                 stored[record.order_no].append(order)
                 counts["new"] += 1
             before = order.stage or None
@@ -270,13 +279,18 @@ class Batch:
             changed[key], self.records[key] = order, record
         return changed
 
+    def _new_order(self, shop: Shop, order_no: str) -> Order:
+        """An unsaved row; by position, for Django asks every default anew of names."""
+        order = Order(*self.blank_order)  # type: ignore[misc] # stubs know names only
+        order.public_id = new_public_id()
+        order.shop, order.order_no, order.revision = shop, order_no, 0
+        order.first_received_at, order.is_history = self.now, self.is_history
+        return order
+
     def _remember_payments(self, order: Order, record: CanonicalOrder) -> None:
         """Keep the payments inside an order; without a time of their own they are of its state."""
         at = record.source_updated_at
-        for payment in record.payments:
-            if payment.source_updated_at is None and at is not None:
-                payment = replace(payment, source_updated_at=at)
-            self.told_payments.append((order, payment))
+        self.told_payments += [(order, payment, at) for payment in record.payments]
 
     def _take_late(
         self, key: str, order: Order, record: CanonicalOrder, changed: dict[str, Order]
@@ -349,10 +363,10 @@ class Batch:
     def _read_parts(self, changed: dict[str, Order], parts: Sequence[Any]) -> None:
         """All payments and receipts of the numbers this batch touches: two queries."""
         numbers = {order.order_no for order in changed.values()}
-        numbers |= {r.order_no for r in parts} | {p.order_no for _, p in self.told_payments}
-        self.payments: dict[tuple[int, str, str], Payment] = {}
-        self.receipts: dict[tuple[int, str], Receipt] = {}
-        self.unsaved: dict[tuple[Any, ...], tuple[Payment | Receipt, Order | None]] = {}
+        numbers |= {r.order_no for r in parts} | {p.order_no for _, p, _ in self.told_payments}
+        self.payments: dict[tuple[int, str, str], PaymentRow] = {}
+        self.receipts: dict[tuple[int, str], ReceiptRow] = {}
+        self.unsaved: dict[tuple[Any, ...], tuple[Part, Order | None]] = {}
         if not numbers:
             return
         for payment in Payment.objects.filter(order_no__in=numbers).order_by("pk"):
@@ -361,29 +375,30 @@ class Batch:
         for receipt in query.select_related("source"):
             self.receipts[receipt.source_id, receipt.order_no] = receipt
 
-    def _payment(self, record: CanonicalPayment) -> tuple[tuple[int, str, str], Payment]:
+    def _payment(self, record: CanonicalPayment) -> tuple[tuple[int, str, str], PaymentRow]:
         key = (self.source.pk, record.order_no, record.payment_id)
         if key not in self.payments:
-            self.payments[key] = Payment(
-                source=self.source,
+            self.payments[key] = NewPayment(
+                source_id=self.source.pk,
                 order_no=record.order_no,
                 payment_id=record.payment_id,
                 is_gateway=self.source.kind == SourceKind.GATEWAY,
-                status="",
             )
         return key, self.payments[key]
 
-    def _receipt(self, record: CanonicalReceipt) -> tuple[tuple[int, str], Receipt]:
+    def _receipt(self, record: CanonicalReceipt) -> tuple[tuple[int, str], ReceiptRow]:
         key = (self.source.pk, record.order_no)
         if key not in self.receipts:
-            self.receipts[key] = Receipt(source=self.source, order_no=record.order_no)
+            self.receipts[key] = NewReceipt(
+                source=self.source, source_id=self.source.pk, order_no=record.order_no
+            )
         return key, self.receipts[key]
 
     def _merge_told_payments(self, changed: dict[str, Order]) -> None:
         """Merge the payments that came inside orders, those of an overtaken state too."""
-        for order, record in self.told_payments:
+        for order, record, at in self.told_payments:
             key, row = self._payment(record)
-            outcome = merge_payment(row, record, now=self.now)
+            outcome = merge_payment(row, record, now=self.now, state_at=at)
             if outcome is not Outcome.NOTHING:
                 self.unsaved[key] = row, order
             if outcome is Outcome.CONTENT:
@@ -400,7 +415,7 @@ class Batch:
         seen: set[tuple[Any, ...]] = set()
         for record in records:
             key: tuple[Any, ...]
-            row: Payment | Receipt
+            row: Part
             if isinstance(record, CanonicalPayment):
                 key, row = self._payment(record)
                 is_new = row.pk is None and key not in seen
@@ -431,16 +446,16 @@ class Batch:
             for key, part in self._parts_of(order.order_no):
                 if part.order_id is None and key not in self.unsaved:
                     self.unsaved[key] = part, first
-        rows: dict[type[Payment] | type[Receipt], list[list[Any]]] = {Payment: [], Receipt: []}
+        rows: dict[type[Payment] | type[Receipt], list[Any]] = {Payment: [], Receipt: []}
         for part, owner in self.unsaved.values():
             if part.order_id is None and owner is not None:
                 part.order_id = owner.pk
-            columns = _PART_COLUMNS[type(part)]
-            rows[type(part)].append([getattr(part, name) for name in columns])
+            model = Payment if isinstance(part, Payment | NewPayment) else Receipt
+            rows[model].append(_PART_VALUES[model](part))
         _upsert_parts(Payment, rows[Payment], _PAYMENT_KEY)
         _upsert_parts(Receipt, rows[Receipt], _RECEIPT_KEY)
 
-    def _parts_of(self, number: str) -> Sequence[tuple[tuple[Any, ...], Payment | Receipt]]:
+    def _parts_of(self, number: str) -> Sequence[tuple[tuple[Any, ...], Part]]:
         return self.parts_by_number.get(number, ())
 
     # -- the rest of the batch ---------------------------------------------------------------
@@ -474,11 +489,11 @@ class Batch:
         self._save_raw()
         self._mark_related(changed)
 
-    def _sort_parts(self) -> tuple[dict[str, list[Payment]], dict[str, list[Receipt]]]:
+    def _sort_parts(self) -> tuple[dict[str, list[PaymentRow]], dict[str, list[ReceiptRow]]]:
         """What gateways paid and systems say, by order number."""
-        payments: dict[str, list[Payment]] = defaultdict(list)
-        receipts: dict[str, list[Receipt]] = defaultdict(list)
-        self.parts_by_number: dict[str, list[tuple[tuple[Any, ...], Payment | Receipt]]]
+        payments: dict[str, list[PaymentRow]] = defaultdict(list)
+        receipts: dict[str, list[ReceiptRow]] = defaultdict(list)
+        self.parts_by_number: dict[str, list[tuple[tuple[Any, ...], Part]]]
         self.parts_by_number = defaultdict(list)
         for key, payment in self.payments.items():
             self.parts_by_number[payment.order_no].append((key, payment))
@@ -494,7 +509,7 @@ class Batch:
         upsert_rows(
             Order,
             columns=_ORDER_COLUMNS,
-            rows=[[getattr(o, c) for c in _ORDER_COLUMNS] for o in (self.noted | changed).values()],
+            rows=[_ORDER_VALUES(order) for order in (self.noted | changed).values()],
             conflict=["environment_id", "shop_id", "order_no"],
             update=[c for c in _ORDER_COLUMNS if c not in _ORDER_FIXED],
         )

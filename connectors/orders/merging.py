@@ -12,6 +12,7 @@ ordered: then the one that arrived last stands, for there is no better guess.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 from connectors.orders.canonical import CanonicalPayment, CanonicalReceipt
 from connectors.orders.models import Payment, Receipt
 from connectors.orders.statuses import PaymentStatus
+from connectors.shops.models import Source
 
 Key = tuple[Any, ...]
 
@@ -35,6 +37,49 @@ _PAYMENT_FIELDS = ("method", "amount_fen", "paid_at", "phase")
 RECEIPT_MOMENTS = ("received_at", "reviewed_at", "picked_at", "shipped_at")
 
 
+@dataclass(slots=True)
+class NewPayment:
+    """A payment not stored yet: the columns of its row, without what a model instance costs."""
+
+    source_id: int
+    order_no: str
+    payment_id: str
+    is_gateway: bool
+    pk: None = None
+    order_id: int | None = None
+    method: str = ""
+    status: str = ""
+    phase: str = ""
+    amount_fen: int | None = None
+    paid_at: datetime | None = None
+    custom: dict[str, Any] = field(default_factory=dict)
+    source_updated_at: datetime | None = None
+    told: dict[str, Any] = field(default_factory=dict)
+    recorded_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class NewReceipt:
+    """A receipt not stored yet: the columns of its row, and the source that tells it."""
+
+    source: Source
+    source_id: int
+    order_no: str
+    pk: None = None
+    order_id: int | None = None
+    received_at: datetime | None = None
+    reviewed_at: datetime | None = None
+    picked_at: datetime | None = None
+    shipped_at: datetime | None = None
+    custom: dict[str, Any] = field(default_factory=dict)
+    source_updated_at: datetime | None = None
+    told: dict[str, Any] = field(default_factory=dict)
+
+
+PaymentRow = Payment | NewPayment
+ReceiptRow = Receipt | NewReceipt
+
+
 class Outcome(IntEnum):
     """What a message did to a row."""
 
@@ -44,7 +89,8 @@ class Outcome(IntEnum):
 
 
 def _write_time(at: datetime | None) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if at is not None else ""
+    """A moment as text that sorts like the moment."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds") if at is not None else ""
 
 
 def payment_key(status: str, at: datetime | None) -> Key:
@@ -66,36 +112,43 @@ def _wins(known: Any, known_key: Key, new: Any, key: Key, *, is_timed: bool) -> 
     return repr(new) > repr(known) if is_timed else True
 
 
-def merge_payment(row: Payment, record: CanonicalPayment, *, now: datetime) -> Outcome:
+def merge_payment(
+    row: PaymentRow, record: CanonicalPayment, *, now: datetime, state_at: datetime | None = None
+) -> Outcome:
     """Put one message on a payment's row (unsaved); a new row has an empty status.
 
+    `state_at`: of the order it came inside, for a payment that tells no time of its own.
     `row.told` holds the keys of the fields whose value is not from the state in force.
     """
-    is_timed = record.source_updated_at is not None
-    key = payment_key(record.status, record.source_updated_at)
-    old = payment_key(row.status, row.source_updated_at) if row.status else None
+    told_at = record.source_updated_at or state_at
+    if not row.status:
+        _fill_payment(row, record, told_at, now)
+        return Outcome.CONTENT
+    is_timed = told_at is not None
+    key = payment_key(record.status, told_at)
+    old = payment_key(row.status, row.source_updated_at)
     keys: dict[str, Key] = {name: tuple(k) for name, k in row.told.items()}
     outcome = Outcome.NOTHING
     for name, new in _read_payment(record):
         known = _get(row, name)
-        known_key = keys.get(name, old or key)
+        known_key = keys.get(name, old)
         if _same(known, new):
             keys[name] = max(known_key, key)
-        elif old is None or _wins(known, known_key, new, key, is_timed=is_timed):
+        elif _wins(known, known_key, new, key, is_timed=is_timed):
             _set(row, name, new)
             keys[name] = key
             outcome = Outcome.CONTENT
         else:
             keys[name] = known_key
-    if old is None or key > old:
+    if key > old:
         if row.status != record.status:
             row.status, outcome = record.status, Outcome.CONTENT
-        row.source_updated_at = record.source_updated_at
-        if old is not None:  # what this state did not tell is from the one before
-            for name in (*_PAYMENT_FIELDS, *(f"custom.{k}" for k in row.custom)):
-                if name not in keys and _is_told(_get(row, name)):
-                    keys[name] = old
-    top = key if old is None else max(old, key)
+        row.source_updated_at = told_at
+        # What this state did not tell is from the one before.
+        for name in (*_PAYMENT_FIELDS, *(f"custom.{k}" for k in row.custom)):
+            if name not in keys and _is_told(_get(row, name)):
+                keys[name] = old
+    top = max(old, key)
     told = {name: list(k) for name, k in keys.items() if k != top}
     if outcome is Outcome.CONTENT:
         row.recorded_at = now
@@ -103,6 +156,16 @@ def merge_payment(row: Payment, record: CanonicalPayment, *, now: datetime) -> O
         outcome = Outcome.KEYS
     row.told = told
     return outcome
+
+
+def _fill_payment(
+    row: PaymentRow, record: CanonicalPayment, told_at: datetime | None, now: datetime
+) -> None:
+    """The first message of a payment is its row."""
+    row.status, row.method, row.phase = record.status, record.method, record.phase
+    row.amount_fen, row.paid_at = record.amount_fen, record.paid_at
+    row.custom = {name: value for name, value in record.custom.items() if _is_told(value)}
+    row.source_updated_at, row.recorded_at = told_at, now
 
 
 def _read_payment(record: CanonicalPayment) -> Iterator[tuple[str, Any]]:
@@ -115,7 +178,7 @@ def _read_payment(record: CanonicalPayment) -> Iterator[tuple[str, Any]]:
             yield f"custom.{name}", value
 
 
-def merge_receipt(row: Receipt, record: CanonicalReceipt, *, now: datetime) -> Outcome:
+def merge_receipt(row: ReceiptRow, record: CanonicalReceipt, *, now: datetime) -> Outcome:
     """Put one message on a receipt's row (unsaved).
 
     A moment stands at the earliest the system told for it, unless a correction moved it: then the
@@ -187,12 +250,12 @@ def is_corrected(row: Receipt, column: str) -> bool:
     return column in row.told.get("keys", {})
 
 
-def _get(row: Payment | Receipt, name: str) -> Any:
+def _get(row: PaymentRow | ReceiptRow, name: str) -> Any:
     kind, _, key = name.partition(".")
     return row.custom.get(key) if kind == "custom" else getattr(row, name)
 
 
-def _set(row: Payment | Receipt, name: str, value: Any) -> None:
+def _set(row: PaymentRow | ReceiptRow, name: str, value: Any) -> None:
     kind, _, key = name.partition(".")
     if kind == "custom":
         row.custom = {**row.custom, key: value}
