@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connections as databases
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 REACH = timedelta(hours=68)  # the oldest presale of the demo was placed 66 hours before its start
 ASKED_AT_ONCE = 400
+CATCH_UPS = 2  # the first takes seconds, so that the second finds next to nothing
+OVERLAP = timedelta(minutes=3)  # longer than a platform shows a change late
 _EVERYTHING = 1_000_000
 _BUSY_CHANNELS = ("tmall",)  # a detail call for every order
 
@@ -63,7 +65,13 @@ def read_everything(
     lists = {app: c for app, c in connections.items() if _has_list(c)}
     busy = [c.pk for app, c in lists.items() if app in _BUSY_CHANNELS]
     rest = [c.pk for app, c in lists.items() if app not in _BUSY_CHANNELS]
+    began = timezone.now()
     _run(_read_lists, environment, [busy, rest], is_parallel=is_parallel)
+    for _round in range(CATCH_UPS):
+        # What changed while it was read had left its window: unread, it would come as news.
+        start, began = began - OVERLAP, timezone.now()
+        for connection in lists.values():
+            _backfill(environment, connection.pk, start=start)
     for app, connection in connections.items():
         if app not in lists:
             began = timezone.now()
@@ -142,21 +150,27 @@ def _read_lists(environment_id: int, connection_ids: Sequence[int]) -> None:
     """Back-fill every list; where the platform lists its reviews apart, those too."""
     environment = _get_environment(environment_id)
     for connection_id in connection_ids:
-        now = timezone.now()
-        with for_environment(environment):
-            connection = Connection.objects.select_related("source").get(pk=connection_id)
-            run = request_backfill(connection, start=now - REACH, end=now, actor=None, now=now)
-            start_backfill(run, actor=None, now=now)
-        while run.state == BackfillRun.State.RUNNING:
-            run = work_backfill(environment, run.pk, limiter=NoLimit())
-        if run.state != BackfillRun.State.DONE:
-            raise FirstReadFailed(
-                gettext_noop("「%(name)s」没有读完：%(reason)s"),
-                name=str(connection),
-                reason=str(run.error or run.state),
-            )
+        connection = _backfill(environment, connection_id, start=timezone.now() - REACH)
         if REVIEW_STREAM in get_connector(connection.vendor).list_streams(connection.config):
             _read_reviews(environment, connection)
+
+
+def _backfill(environment: Environment, connection_id: int, *, start: datetime) -> Connection:
+    """Read one list from `start` to now; raises FirstReadFailed when it does not come to its end."""
+    now = timezone.now()
+    with for_environment(environment):
+        connection = Connection.objects.select_related("source").get(pk=connection_id)
+        run = request_backfill(connection, start=start, end=now, actor=None, now=now)
+        start_backfill(run, actor=None, now=now)
+    while run.state == BackfillRun.State.RUNNING:
+        run = work_backfill(environment, run.pk, limiter=NoLimit())
+    if run.state != BackfillRun.State.DONE:
+        raise FirstReadFailed(
+            gettext_noop("「%(name)s」没有读完：%(reason)s"),
+            name=str(connection),
+            reason=str(run.error or run.state),
+        )
+    return connection
 
 
 def _read_reviews(environment: Environment, connection: Connection) -> None:
