@@ -412,7 +412,7 @@ def write_entries(
             key=entry.call.key[:80],
             attempt=entry.attempt,
             request_sealed=_seal(_read_request(entry.call)),
-            answer_sealed=_seal(entry.answer[:MAX_KEPT]),
+            answer_sealed=_seal(mask_body(entry.answer, only_credentials=True)[:MAX_KEPT]),
             actor=actor,
         )
         for entry in entries
