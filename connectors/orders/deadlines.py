@@ -211,7 +211,7 @@ def list_faults(content: Mapping[str, Any]) -> list[tuple[int, str]]:
     return found
 
 
-_kept: dict[tuple[int, int], tuple[ShipRule, ...]] = {}
+_kept: dict[tuple[int, str], tuple[ShipRule, ...]] = {}  # by environment and content
 
 
 def list_ship_rules() -> tuple[ShipRule, ...]:
@@ -219,7 +219,7 @@ def list_ship_rules() -> tuple[ShipRule, ...]:
     version = get_published(TABLE_KIND, TABLE_KEY)
     if version is None:
         return SHIPPED_RULES
-    place = (require_environment_id(), version.pk)
+    place = (require_environment_id(), version.checksum)
     if place not in _kept:
         if len(_kept) >= _MAX_KEPT:
             _kept.clear()
