@@ -226,7 +226,14 @@ def test_any_number_of_records_is_received_in_batches(env):
 
 @pytest.mark.parametrize(
     "step",
-    ["_save_orders", "_save_children", "_save_parts", "_save_events", "_save_passages", "_save_raw"],
+    [
+        "_save_orders",
+        "_save_children",
+        "_save_parts",
+        "_save_events",
+        "_save_passages",
+        "_save_raw",
+    ],
 )
 def test_a_worker_that_dies_between_two_lines_leaves_nothing(world, monkeypatch, step):
     with for_environment(world.production):
