@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 PACKAGES = ["config", "rules_engine", "connectors", "workflows", "frontend"]
 UNIT = "not browser and not journey"
+ON_POSTGRES = f"{UNIT} and not any_database"
 BROWSER, JOURNEY = "browser and not journey", "journey"
 # Pure Python, or other people's wire: our database cannot change a result.
 PURE = ("tests/rules_engine/formula", "tests/connectors/simulators", "tests/connectors/wire")
@@ -135,12 +136,12 @@ def lanes(run: Run) -> None:
 def postgres_lane(run: Run) -> bool:
     given, pure = os.environ.get("TEST_DATABASE_URL"), [f"--ignore={path}" for path in PURE]
     if given:
-        return run.pytest(UNIT, "-n", "2", *pure, TEST_DATABASE_URL=given)
+        return run.pytest(ON_POSTGRES, "-n", "2", *pure, TEST_DATABASE_URL=given)
     sys.path.insert(0, str(ROOT))
     from tests.postgres_server import run_postgres
 
     with run_postgres() as url:
-        return run.pytest(UNIT, "-n", "2", *pure, TEST_DATABASE_URL=url)
+        return run.pytest(ON_POSTGRES, "-n", "2", *pure, TEST_DATABASE_URL=url)
 
 
 def real_lane(run: Run) -> bool:

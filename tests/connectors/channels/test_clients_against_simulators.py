@@ -34,6 +34,9 @@ from connectors.sync.windows import list_pages
 from connectors.wire import PayloadError
 from tests.connectors.simulators.lives import T0, make_life, minutes
 
+pytestmark = pytest.mark.any_database
+
+
 MALL_KEYS = MallKeys("河道小程序", "whsec_" + base64.b64encode(bytes(range(32))).decode())
 APPS = {"tmall": "tmall", "douyin": "douyin", "private_mall": "mall"}  # vendor -> app
 LIST_CALLS = {

@@ -30,6 +30,9 @@ from connectors.systems.payments.wechat_pay_adapter import WECHAT_PAY
 from connectors.systems.wms.qimen_adapter import QIMEN, QimenClient
 from connectors.wire import SignatureRefused
 
+pytestmark = pytest.mark.any_database
+
+
 NOON = datetime(2026, 11, 11, 4, 0, tzinfo=UTC)
 PUSHES = "http://product.example/in/x/y/"
 
