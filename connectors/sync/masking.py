@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, quote_plus, urlencode
 
 # Parts of field names, in lower case. Any field whose name holds one is masked.
 _CREDENTIALS = (
@@ -39,6 +39,7 @@ _XML_TEXT = re.compile(
 _XML_ATTRIBUTE = re.compile(r"""([A-Za-z_][\w:.-]*)=(["'])((?:(?!\2)[^<>])*)""")
 _QUOTED = re.compile(r'"([^"\\]{1,60})"\s*:\s*"((?:[^"\\]|\\.)*)"?')
 _STAR = "***"
+_SHORTEST = 6  # a shorter secret may be part of any word
 _TRIES = 40  # places at which a cut text is tried to be closed
 
 
@@ -62,6 +63,20 @@ def mask_body(text: str, *, only_credentials: bool = False) -> str:
             [(k, _mask_text(v, only_credentials, key=k)) for k, v in pairs], safe='*{}":,[] '
         )
     return text if only_credentials else _PHONE.sub(r"\1****\2", text)
+
+
+def scrub(text: str, secrets: Iterable[str]) -> str:
+    """A text without these very values, as they are or as an address or JSON writes them.
+
+    For what comes back from outside: an error page may quote the whole request.
+    """
+    for secret in secrets:
+        for part in (secret, *secret.splitlines()):
+            if len(part) < _SHORTEST:
+                continue
+            for written in {part, quote(part, safe=""), quote_plus(part), json.dumps(part)[1:-1]}:
+                text = text.replace(written, _STAR)
+    return text
 
 
 def mask_value(value: Any, *, only_credentials: bool = False, key: str = "") -> Any:

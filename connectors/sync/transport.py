@@ -44,7 +44,7 @@ from connectors.shops.connections import (
 )
 from connectors.shops.models import Connection
 from connectors.sync.limits import Limiter, get_limiter, name_budget
-from connectors.sync.masking import mask_body
+from connectors.sync.masking import mask_body, scrub
 from connectors.sync.models import CALL_PURPOSE, CallLog, CallOrder
 from connectors.sync.registry import get_connector
 from connectors.wire import PayloadError
@@ -148,7 +148,8 @@ class Session:
         else:
             entry.status, entry.outcome = response.status, CallLog.Outcome.OK
             if len(call.order_nos) <= 1:
-                entry.answer = response.body[: MAX_KEPT * 3].decode("utf-8", "replace")
+                answer = response.body[: MAX_KEPT * 3].decode("utf-8", "replace")
+                entry.answer = scrub(answer, self._secrets.values())
             return response
         finally:
             entry.duration_ms = round((time.monotonic() - started) * 1000)

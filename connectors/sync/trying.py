@@ -15,7 +15,7 @@ from connectors import http
 from connectors.adapters import Access, Outgoing
 from connectors.http import ConnectorError, Request, Response
 from connectors.shops.addresses import list_allowed_addresses
-from connectors.sync.masking import mask_body
+from connectors.sync.masking import mask_body, scrub
 from connectors.sync.registry import get_connector
 
 MAX_SHOWN = 8_000
@@ -58,7 +58,7 @@ def try_connection(
         ok, code = True, ""
     except AppError as error:
         words, ok, code = explain_failure(error), False, error.code
-    shown = mask_body(heard[-1])[:MAX_SHOWN] if heard else ""
+    shown = mask_body(scrub(heard[-1], secrets.values()))[:MAX_SHOWN] if heard else ""
     return Trial(ok, words, shown, time.monotonic() - started, code)
 
 
