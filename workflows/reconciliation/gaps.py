@@ -31,7 +31,6 @@ from django.db.models import (
 )
 from django.db.models.functions import Cast, Coalesce
 
-from config.tenancy.scope import require_environment_id
 from connectors.orders.models import NodePassage, Order
 from connectors.orders.nodes import NODE_CODES, Node
 from connectors.orders.services import list_nodes
@@ -267,7 +266,6 @@ def read_gap(gap: Gap) -> list[GapRow]:
         inside = Q(**{f"{changes}__at__lte": gap.at}) & (
             inside | Q(**{f"{changes}__until__gt": gap.at})
         )
-    inside &= Q(**{f"{changes}__environment_id": require_environment_id()})
     fen = Coalesce("order__paid_fen", "order__gateway_paid_fen", "order__payable_fen", Value(0))
     columns = ("order_id", "kind", "node", "since_s", "fen", "due_s", "order__shop_id", "cause_at")
     branches = [
