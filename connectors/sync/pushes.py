@@ -215,7 +215,10 @@ def work_messages(
             return Taken(), 0
         with for_environment(environment, write=False):
             connection = Connection.objects.select_related("source", "shop").get(pk=connection_id)
-            waiting = list(list_waiting(connection_id, now=clock()).order_by("pk")[:limit])
+            rows = list_waiting(connection_id, now=clock())
+            if connection.paused_until is not None and connection.paused_until > clock():
+                rows = rows.exclude(kind="hint")  # following one takes a call
+            waiting = list(rows.order_by("pk")[:limit])
         if not waiting:
             return Taken(), 0
         connector = get_connector(connection.vendor)

@@ -44,11 +44,7 @@ class Job:
 
 def list_jobs(*, now: datetime) -> list[Job]:
     """What is due in the environment in force (a fixed number of queries)."""
-    connections = list(
-        Connection.objects.filter(is_active=True)
-        .filter(Q(paused_until__isnull=True) | Q(paused_until__lte=now))
-        .select_related("source")
-    )
+    connections = list(Connection.objects.filter(is_active=True).select_related("source"))
     cursors = {
         (c.connection_id, c.stream): c
         for c in Cursor.objects.filter(connection__in=[c.pk for c in connections])
@@ -63,6 +59,8 @@ def list_jobs(*, now: datetime) -> list[Job]:
     for connection in connections:
         if connection.pk in waiting and not _is_taken(cursors.get((connection.pk, INBOX)), now):
             jobs.append(Job(INBOXING, connection.pk))
+        if connection.paused_until is not None and connection.paused_until > now:
+            continue  # no calls; what was pushed whole needs none
         jobs.extend(_list_pulls(connection, cursors, now))
         jobs.extend(_list_sweeps(connection, cursors, now))
     return jobs

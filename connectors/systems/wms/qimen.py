@@ -187,7 +187,8 @@ SUCCESS_ANSWER = (
 # The gateway's own codes are TOP's (channels.md 3.3): repetition is safe for what only reads and
 # for calls the WMS knows by their order number.
 FAULTS: Mapping[str, Fault] = {
-    "7": Fault(Retry.LATER, gettext_noop("调用太快，被奇门限流"), wait_for_quota=True),
+    # Whether it means seconds or the day is not told: waiting a little is tried first.
+    "7": Fault(Retry.LATER, gettext_noop("调用太快，被奇门限流")),
     "10": Fault(Retry.SAFE, gettext_noop("奇门服务不可用")),
     "15": Fault(Retry.AMBIGUOUS, gettext_noop("奇门转到仓库时出错，可能已经生效：请先查询")),
     "25": Fault(Retry.NEVER, gettext_noop("奇门拒绝了签名：请核对密钥")),

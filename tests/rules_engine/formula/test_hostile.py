@@ -73,9 +73,9 @@ def test_hostile_expression_is_refused_or_an_error_value(
     wrong, slow = [], []
     for case in CASES:
         formula = expand(case)
-        begun = time.perf_counter()
+        begun = time.process_time()
         value = run(formula, facts, plan)
-        slow.append((time.perf_counter() - begun, case["id"], formula[:60]))
+        slow.append((time.process_time() - begun, case["id"], formula[:60]))
         if not is_harmless(case, formula, value):
             wrong.append((case["id"], formula[:80], value))
 
@@ -243,13 +243,13 @@ def test_field_with_a_name_of_python_is_a_field_and_nothing_else(plan: str, name
     ],
 )
 def test_widest_and_deepest_formula_still_runs(plan: str, formula: str) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
 
     value = run(formula, {"a": 1.5}, plan)
 
     assert value != "refused"
     assert value is not ErrorValue.LIMIT
-    assert time.perf_counter() - begun < SECONDS * 2
+    assert time.process_time() - begun < SECONDS * 2
 
 
 @pytest.mark.parametrize(
@@ -286,12 +286,12 @@ def test_limit_refuses_by_its_own_name(formula: str, code: str) -> None:
 )
 def test_rows_inside_rows_use_up_the_steps(plan: str, formula: str) -> None:
     lines: list[dict[str, Any]] = [{"数量": 1.0}] * 2_000
-    begun = time.perf_counter()
+    begun = time.process_time()
 
     value = run(formula, {"甲": lines, "乙": lines, "丙": lines}, plan)
 
     assert value is ErrorValue.LIMIT
-    assert time.perf_counter() - begun < SECONDS
+    assert time.process_time() - begun < SECONDS
 
 
 @plans
@@ -353,14 +353,14 @@ def test_no_function_is_slow_on_extreme_arguments(extreme: str) -> None:
             for index in range(count)
         ]
         formula = f"{function.en}({','.join(args)})"
-        begun = time.perf_counter()
+        begun = time.process_time()
         checked = check(formula, names)
         if checked.is_valid:
             ran += 1
             for run_plan in PLANS.values():
                 value = run_plan(checked, values, NOW)
                 assert not isinstance(value, float) or math.isfinite(value), formula
-        slow.append((time.perf_counter() - begun, formula))
+        slow.append((time.process_time() - begun, formula))
 
     slow.sort(reverse=True)
     print(f"{extreme}: slowest of {ran} functions {slow[0][0] * 1000:.0f} ms, {slow[0][1]}")  # noqa: T201 - shown with -s
