@@ -315,11 +315,6 @@ def list_unmapped() -> list[Unmapped]:
     ]
 
 
-def count_unmapped() -> int:
-    """How many open orders have a stage that is not known."""
-    return Order.objects.waiting().filter(stage=Stage.UNKNOWN).count()
-
-
 def _list_proposed() -> dict[tuple[str, str], str]:
     """What waits for review or publication: (channel, status) -> stage, the newest version's."""
     waiting = Version.objects.select_related("document").filter(

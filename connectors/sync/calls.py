@@ -64,9 +64,14 @@ def list_calls_of_order(order_no: str, *, limit: int = LIMIT) -> list[Exchange]:
 
 
 def list_calls_of_connection(connection_id: int, *, limit: int = LIMIT) -> list[Exchange]:
-    """The latest calls of one connection, masked, in the scope in force."""
+    """The latest calls and messages of one connection, newest first, masked."""
     calls = CallLog.objects.filter(connection_id=connection_id).select_related("connection__source")
-    return [_of_call(call) for call in calls.order_by("-at", "-pk")[:limit]]
+    messages = InboundMessage.objects.filter(connection_id=connection_id).select_related(
+        "connection__source"
+    )
+    found = [_of_call(call) for call in calls.order_by("-at", "-pk")[:limit]]
+    found += [_of_message(m) for m in messages.order_by("-received_at", "-pk")[:limit]]
+    return sorted(found, key=lambda e: e.at, reverse=True)[:limit]
 
 
 def _of_call(call: CallLog) -> Exchange:

@@ -10,6 +10,7 @@ from config.tenancy.scope import for_environment
 from connectors.adapters import PushItem
 from connectors.orders.models import Order
 from connectors.shops.models import Connection
+from connectors.sync.calls import list_calls_of_connection
 from connectors.sync.models import InboundMessage
 from connectors.sync.pushes import store_messages, work_messages
 from connectors.sync.services import INBOXING, list_jobs
@@ -40,9 +41,11 @@ def test_a_paused_connection_makes_no_call_and_takes_in_what_was_pushed_whole(
     work_messages(outside.environment, connection.pk, **outside.tools)
 
     with for_environment(outside.environment, write=False):
+        told = {e.operation for e in list_calls_of_connection(connection.pk) if e.is_inbound}
         waiting = list(InboundMessage.objects.filter(state="waiting").values_list("order_no"))
         stored = list(Order.objects.values_list("order_no", flat=True))
     assert [job.kind for job in jobs] == [INBOXING]
     assert stored == ["MP1"]
     assert waiting == [("MP2",)]
     assert outside.host.costs == {}
+    assert told == {"order.created", "order.updated"}  # the log of the connection shows both
