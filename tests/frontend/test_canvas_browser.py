@@ -96,6 +96,7 @@ def test_what_is_drawn_and_saved_is_there_after_a_reload(
     page.keyboard.press("Delete")
     expect(_box(page, "risk")).to_have_count(0)
     entry = page.locator("[data-testid=canvas-palette] button", has_text="风控")
+    expect(entry).to_be_visible()  # shown only once its box is off the canvas
     frame = entry.bounding_box()
     canvas = page.locator("#canvas").bounding_box()
     assert frame is not None
