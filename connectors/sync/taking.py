@@ -42,13 +42,21 @@ class Reading:
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of a batch of payloads."""
+    """What became of a batch of payloads.
+
+    `unread`: orders the vendor has not told, though it was to be asked: they are still to be read.
+    """
 
     received: Received = Received()
     quarantined: int = 0
+    unread: frozenset[str] = frozenset()
 
     def __add__(self, other: Taken) -> Taken:
-        return Taken(self.received + other.received, self.quarantined + other.quarantined)
+        return Taken(
+            self.received + other.received,
+            self.quarantined + other.quarantined,
+            self.unread | other.unread,
+        )
 
 
 def take_readings(
@@ -72,7 +80,7 @@ def take_readings(
             rejected += 1
         except Exception as error:  # noqa: BLE001 - one order of a batch: a gap of ours, kept whole
             log.exception("mapping failed for connection %d", connection.pk)
-            put_aside(connection, reading, _unexpected(error), now=now)
+            put_aside(connection, reading, unexpected(error), now=now)
             rejected += 1
     taken = take_mapped(mapped, connection=connection, now=now, is_history=is_history)
     return taken + Taken(quarantined=rejected)
@@ -135,7 +143,7 @@ def _take_singly(
             if _is_about_all(error):
                 raise
             log.warning("an order was refused by the database: %s", type(error).__name__)
-            put_aside(connection, reading, _unexpected(error), now=now)
+            put_aside(connection, reading, unexpected(error), now=now)
             total += Taken(quarantined=1)
     return total
 
@@ -198,7 +206,8 @@ def _remove_mended(connection: Connection, order_nos: Sequence[str], *, now: dat
         ).update(state=Quarantine.State.MENDED, settled_at=now)
 
 
-def _unexpected(error: Exception) -> AppError:
+def unexpected(error: Exception) -> AppError:
+    """A gap of ours as an error that can be kept: the payload is whole, support can be called."""
     return AppError(
         gettext_noop("报文触发了系统内部错误（%(kind)s），已原样保存，请联系技术支持后重试"),
         code="mapping_failed",
