@@ -28,10 +28,12 @@ from connectors.http import ConnectorError, Retry
 from connectors.orders.models import Order
 from connectors.shops.models import Connection
 from connectors.shops.services import record_freshness
+from connectors.sync.leases import LEASE
 from connectors.sync.limits import Limiter
 from connectors.sync.models import Cursor, SyncRun
 from connectors.sync.registry import get_connector
-from connectors.sync.taking import Reading, Taken, describe, put_aside, take_readings
+from connectors.sync.runs import close_run, start_run
+from connectors.sync.taking import Reading, Taken, put_aside, take_readings
 from connectors.sync.transport import Clock, Session, Sleep, open_session
 from connectors.sync.windows import Slot, Window, advance, due_slot, list_pages, plan_windows
 
@@ -40,7 +42,6 @@ log = logging.getLogger(__name__)
 MAIN_STREAM = "modified"
 REVIEW_STREAM = "review"
 CREATED_STREAM = "created"
-LEASE = timedelta(seconds=150)
 FIRST_REACH = timedelta(hours=24)  # of a connection that was never read; more is a back-fill
 WINDOWS_PER_RUN = 8
 TRIES_PER_WINDOW = 3
@@ -49,12 +50,6 @@ BUDGET = timedelta(seconds=45)  # then whatever else waits has its turn, and it 
 SURE_AFTER = timedelta(seconds=60)
 # What the map of a channel with a review list is told of an order on it.
 REVIEW_HINT: Mapping[str, Any] = {"in_risk_review": True}
-
-
-class StreamBusy(AppError):
-    """Somebody else is reading this list right now."""
-
-    code = "stream_busy"
 
 
 @dataclass
@@ -137,24 +132,16 @@ def _claim(
     )
     if not is_ours:
         return None
-    # A run that died without a word.
-    SyncRun.objects.filter(
-        connection=connection, stream=stream, kind=SyncRun.Kind.PULL, state=SyncRun.State.RUNNING
-    ).update(state=SyncRun.State.FAILED, finished_at=now, error_code="abandoned",
-             error_message=_ABANDONED)  # fmt: skip
-    run: SyncRun = SyncRun.objects.create(
-        connection=connection,
-        kind=SyncRun.Kind.PULL,
+    run = start_run(
+        connection,
+        SyncRun.Kind.PULL,
         stream=stream,
+        now=now,
         slot=slot.at if slot else None,
         missed_slots=slot.missed if slot else 0,
-        started_at=now,
     )
     cursor.refresh_from_db()
     return cursor, run, holder
-
-
-_ABANDONED = gettext_noop("读取的进程中途退出，已从上次完成处继续")
 
 
 def find_slot(cursor: Cursor, connection: Connection, *, now: datetime) -> Slot | None:
@@ -304,24 +291,12 @@ class _Reader:
         run.window_end = window.end
 
     def _close(self, error: AppError | None, *, is_caught_up: bool) -> None:
-        done = self.progress.taken.received
-        run, session = self.run, self.session
-        run.finished_at, run.calls = session.clock(), session.calls
-        run.windows, run.pages, run.fetched = (
-            self.progress.windows, self.progress.pages, self.progress.fetched,
-        )  # fmt: skip
-        run.new, run.updated, run.unchanged, run.stale = (
-            done.new, done.updated, done.unchanged, done.stale,
-        )  # fmt: skip
-        run.quarantined = self.progress.taken.quarantined
-        run.state = SyncRun.State.DONE if is_caught_up else SyncRun.State.PARTIAL
-        if error is not None:
-            words = describe(error)
-            run.state, run.error_code = SyncRun.State.FAILED, error.code[:60]
-            run.error_message, run.error_params = words.message, dict(words.params)
+        run, session, progress = self.run, self.session, self.progress
+        run.windows, run.pages, run.fetched = progress.windows, progress.pages, progress.fetched
         with for_environment(self.environment):
             session.write_log()
-            run.save()
+            close_run(run, progress.taken, error, is_complete=is_caught_up, calls=session.calls,
+                      now=session.clock())  # fmt: skip
             if error is None:
                 session.note_success()
             else:
@@ -533,17 +508,20 @@ def read_orders(
 
     For messages that only name an order, for orders beyond the list's reach, for a person who
     wants to know now. `in_review`: those the platform's review list named when it was last read.
-    Returns what came of it and the failure that stopped it, if one did.
+    Returns what came of it and a failure that was not one order's, if there was one: the orders it
+    kept from being read are `Taken.unread`.
     """
     session = open_session(environment, connection_id, clock=clock, sleep=sleep, limiter=limiter)
     rows = [ListedOrder(number) for number in dict.fromkeys(order_nos)]
     found = session.map(lambda client, row: client.read_order(row.order_no), rows)
     readings, failures, stopped = [], [], None
+    unread: set[str] = set()
     for row, answer in zip(rows, found, strict=True):
         extra = REVIEW_HINT if row.order_no in in_review else {}
         if isinstance(answer, ConnectorError):
             if answer.is_retriable or answer.retry is Retry.AMBIGUOUS or _is_ours(answer):
                 stopped = answer
+                unread.add(row.order_no)
             else:
                 failures.append((Reading({"order_no": row.order_no}, row.order_no), answer))
         elif answer is None:
@@ -561,4 +539,4 @@ def read_orders(
             session.note_failure(stopped)
         elif readings:
             session.note_success()
-    return taken + Taken(quarantined=len(failures)), stopped
+    return taken + Taken(quarantined=len(failures), unread=frozenset(unread)), stopped

@@ -2,7 +2,8 @@
 
 Who is asked about: at a gateway, orders of the own mall that still wait for money; at a WMS, orders
 the OMS has reviewed and the WMS has not spoken of: again after growing pauses, never more often than
-every two minutes. With what room is left, orders a WMS has had for long; they decide nothing.
+every two minutes. With what room is left, orders a WMS has had for long, and paid orders whose
+payment the gateway has not told; they decide nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from connectors.shops.services import record_freshness
 from connectors.sync.leases import hold_stream
 from connectors.sync.limits import Limiter
 from connectors.sync.models import Asked, Cursor, SyncRun
-from connectors.sync.taking import Reading, Taken, describe, put_aside, take_mapped
+from connectors.sync.registry import get_connector
+from connectors.sync.runs import close_run, start_run
+from connectors.sync.taking import Reading, Taken, put_aside, take_mapped
 from connectors.sync.transport import Clock, Session, Sleep, open_session
 
 SWEEP = "sweep"
@@ -37,8 +40,10 @@ LONGEST_PAUSE = timedelta(minutes=15)
 PAYMENT_REACH = timedelta(days=2)
 PAYMENT_AGE = timedelta(minutes=2)
 WMS_AGE = timedelta(minutes=10)
+# The notice of a payment comes within seconds, its first repetition after some minutes.
+NOTICE_AGE = timedelta(minutes=10)
 # Thousands of orders wait in a warehouse for hours: each is asked about so often and no more.
-WMS_SILENCE = timedelta(hours=2)
+SILENCE = timedelta(hours=2)
 SILENT_PER_RUN = 100
 
 
@@ -71,9 +76,7 @@ def sweep(
             is_complete, numbers = len(numbers) <= limit, numbers[:limit]
             room = min(limit - len(numbers), SILENT_PER_RUN)
             numbers += list_silent(session.connection, now=now, limit=room)
-            run: SyncRun = SyncRun.objects.create(
-                connection=session.connection, kind=SyncRun.Kind.SWEEP, started_at=now
-            )
+            run = start_run(session.connection, SyncRun.Kind.SWEEP, now=now)
         total, error = Taken(), None
         if not numbers:  # nobody to ask about: is it there at all?
             try:
@@ -111,13 +114,26 @@ def list_questions(connection: Connection, *, now: datetime, limit: int) -> list
 
 
 def list_silent(connection: Connection, *, now: datetime, limit: int) -> list[str]:
-    """Orders a warehouse has and has not sent for long; a lost callback of it is found by these."""
-    if connection.source.kind != SourceKind.WMS or limit <= 0:
+    """Orders whose callback was probably lost, though nothing waits for it.
+
+    At a WMS: orders it has and has not sent for long. At a gateway: orders the mall calls paid, by
+    this gateway or without saying by which, and the gateway has not spoken of.
+    """
+    if limit <= 0:
         return []
-    long_ago = now - WMS_SILENCE
-    wanted = Order.objects.waiting().filter(
-        wms_received_at__lte=long_ago, wms_shipped_at__isnull=True
-    )
+    orders, kind, long_ago = Order.objects.waiting(), connection.source.kind, now - SILENCE
+    if kind == SourceKind.WMS:
+        wanted = orders.filter(wms_received_at__lte=long_ago, wms_shipped_at__isnull=True)
+    elif kind == SourceKind.GATEWAY:
+        wanted = orders.filter(
+            channel=Channel.PRIVATE_MALL,
+            paid_at__lte=now - NOTICE_AGE,
+            paid_at__gt=now - PAYMENT_REACH,
+            gateway_paid_at__isnull=True,
+            payment_method__in=["", get_connector(connection.vendor).label],
+        )
+    else:
+        return []
     return _list_numbers(
         wanted, Asked.objects.filter(connection=connection, asked_at__gt=long_ago), limit
     )
@@ -195,18 +211,11 @@ def _close(
     is_complete: bool,
     asked: int,
 ) -> None:
-    run.finished_at, run.calls, run.fetched = session.clock(), session.calls, asked
-    run.new, run.updated = taken.received.new, taken.received.updated
-    run.unchanged, run.stale = taken.received.unchanged, taken.received.stale
-    run.quarantined = taken.quarantined
-    run.state = SyncRun.State.DONE if is_complete else SyncRun.State.PARTIAL
-    if error is not None:
-        words = describe(error)
-        run.state, run.error_code = SyncRun.State.FAILED, error.code[:60]
-        run.error_message, run.error_params = words.message, dict(words.params)
+    run.fetched = asked
     with for_environment(session.environment):
         session.write_log()
-        run.save()
+        close_run(run, taken, error, is_complete=is_complete, calls=session.calls,
+                  now=session.clock())  # fmt: skip
         if error is not None:
             session.note_failure(error)
             return

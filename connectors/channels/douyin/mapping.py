@@ -149,6 +149,7 @@ def map_order(
     finished_at, updated_at = order.unix_seconds("finish_time"), order.unix_seconds("update_time")
     deposit, balance = phases.get(1), _last(phases)
     order_no = _cut_suffix(order.required_identifier("order_id", limit=65))
+    parcels = _read_parcels(order)
     mapped = CanonicalOrder(
         order_no=order_no,
         channel=CHANNEL,
@@ -157,8 +158,7 @@ def map_order(
         stage=stage,
         placed_at=order.unix_seconds("create_time"),
         paid_at=paid_at,
-        # The first parcel's time; of an order part of which is still here it says nothing.
-        shipped_at=None if stage is Stage.PART_SHIPPED else order.unix_seconds("ship_time"),
+        shipped_at=None if stage is Stage.PART_SHIPPED else _find_dispatch(order, parcels),
         delivered_at=_find_delivery(sku_orders)
         or (finished_at if stage is Stage.COMPLETED else None),
         closed_at=(finished_at or updated_at) if _is_closed(stage) else None,
@@ -218,7 +218,7 @@ def map_order(
             amount_fen=charged,
         ),
         promotions=_read_promotions(order),
-        shipments=_read_parcels(order),
+        shipments=parcels,
         raw=order.mapping,
     )
     return Mapped(mapped, tuple(notices))
@@ -518,6 +518,12 @@ def _read_campaigns(line: Reader) -> list[CanonicalPromotion]:
         )
         for campaign in line.many("campaign_info")
     ]
+
+
+def _find_dispatch(order: Reader, parcels: Sequence[CanonicalShipment]) -> datetime | None:
+    """When all of it was sent: with the last parcel. The order's own `ship_time` is the first's."""
+    told = (order.unix_seconds("ship_time"), *(parcel.shipped_at for parcel in parcels))
+    return max((moment for moment in told if moment is not None), default=None)
 
 
 def _read_parcels(order: Reader) -> tuple[CanonicalShipment, ...]:

@@ -99,6 +99,20 @@ def test_the_stage_follows_the_table(name: str, change: dict[str, Any], stage: s
     assert _map(payload).record.stage == stage
 
 
+def test_an_order_in_two_parcels_is_sent_with_the_last_of_them() -> None:
+    payload = load_case("douyin", "shipped")["payload"]
+    first = payload["logistics_info"][0]
+    last = {**first, "tracking_no": "SF2", "delivery_id": "2", "ship_time": 1762797600}
+
+    record = _map(payload | {"logistics_info": [first, last]}).record
+
+    assert payload["ship_time"] == first["ship_time"]  # the order tells of the first parcel only
+    assert record.shipped_at.timestamp() == 1762797600
+    assert [parcel.shipped_at.timestamp() for parcel in record.shipments] == [
+        first["ship_time"], 1762797600,
+    ]  # fmt: skip
+
+
 def test_a_group_in_risk_review_waits_for_the_group_and_says_both() -> None:
     mapped = map_order(load_case("douyin", "group_open")["payload"], shop="s", in_risk_review=True)
 

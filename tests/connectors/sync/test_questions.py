@@ -7,11 +7,12 @@ from datetime import timedelta
 import pytest
 
 from config.tenancy.scope import for_environment
-from connectors.orders.canonical import CanonicalReceipt
+from connectors.orders.canonical import CanonicalPayment, CanonicalReceipt
 from connectors.orders.services import receive
 from connectors.shops.connections import create_connection
+from connectors.shops.models import Channel
 from connectors.sync.models import Asked
-from connectors.sync.sweeps import WMS_SILENCE, list_questions, list_silent
+from connectors.sync.sweeps import SILENCE, list_questions, list_silent
 from tests.factories import NOW, World, make_order, make_world
 
 pytestmark = pytest.mark.django_db
@@ -62,14 +63,41 @@ def test_a_warehouse_is_asked_about_the_unheard_and_rarely_about_the_silent(worl
         Asked.objects.create(
             connection=connection, order_no="SILENT", asked_at=NOW, next_at=NOW + HOUR / 30
         )
-        soon = NOW + WMS_SILENCE - timedelta(minutes=1)
+        soon = NOW + SILENCE - timedelta(minutes=1)
         assert "SILENT" not in list_silent(connection, now=soon, limit=9)
-        assert "SILENT" in list_silent(connection, now=NOW + WMS_SILENCE, limit=9)
+        assert "SILENT" in list_silent(connection, now=NOW + SILENCE, limit=9)
     with for_environment(world.other):
         assert list_questions(_warehouse(), now=NOW, limit=9) == []
 
 
-def test_a_gateway_has_no_silent_orders(world):
+def test_a_gateway_is_asked_about_paid_orders_it_has_not_spoken_of(world):
+    def make_paid(number, **changes):
+        paid = {"channel": Channel.PRIVATE_MALL, "placed_at": NOW - HOUR, "paid_at": NOW - HOUR / 2}
+        make_order(**{**paid, "order_no": number, "payment_method": "支付宝", **changes})
+
     with for_environment(world.production):
         gateway = _warehouse("alipay", "gateway")
-        assert list_silent(gateway, now=NOW, limit=9) == []
+        make_paid("LOST")
+        make_paid("NO-METHOD", payment_method="", placed_at=NOW - HOUR / 2)
+        make_paid("BY-WECHAT", payment_method="微信支付")
+        make_paid("JUST-NOW", paid_at=NOW - timedelta(minutes=9))
+        make_paid("LONG-AGO", placed_at=NOW - 60 * HOUR, paid_at=NOW - 49 * HOUR)
+        make_paid("TMALL", channel=Channel.TMALL)
+        make_paid("TOLD")
+        receive(
+            [CanonicalPayment(
+                order_no="TOLD", payment_id="1", status="paid", amount_fen=1,
+                paid_at=NOW - HOUR / 2,
+            )],
+            source=gateway.source, now=NOW,
+        )  # fmt: skip
+
+        assert list_questions(gateway, now=NOW, limit=9) == []  # nothing waits for them
+        assert list_silent(gateway, now=NOW, limit=9) == ["LOST", "NO-METHOD"]
+        assert list_silent(gateway, now=NOW, limit=1) == ["LOST"]
+        Asked.objects.create(
+            connection=gateway, order_no="LOST", asked_at=NOW, next_at=NOW + HOUR / 30
+        )
+        assert list_silent(gateway, now=NOW + HOUR, limit=9) == ["JUST-NOW", "NO-METHOD"]
+    with for_environment(world.other):
+        assert list_silent(_warehouse("alipay", "gateway"), now=NOW, limit=9) == []
