@@ -1,6 +1,6 @@
 """The Douyin shop platform: signed JSON calls, the order list, details, tokens, pushes.
 
-Written from channels.md 5. Only the new error codes are told (`x-open-no-old-err-code: 1`). Changes
+Written from channels.md 5. `GET /authorize` is the service market's page a shop agrees on. Only the new error codes are told (`x-open-no-old-err-code: 1`). Changes
 appear in the list `life.lag` late; between two pages orders may be modified.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from connectors.simulators.consent import answer_consent, is_web_address, refuse_page
 from connectors.simulators.douyin_lines import trade_type
 from connectors.simulators.douyin_orders import (
     is_listed_as_risky,
@@ -54,7 +55,10 @@ class Refusal(Exception):
 
 
 class Douyin:
-    """The app `douyin`. `push_url` may be set at any time; without one pushes are lost."""
+    """The app `douyin`. `push_url` may be set at any time; without one pushes are lost.
+
+    `callback_url` is what the application registered for the way back from the authorisation page.
+    """
 
     name = "douyin"
 
@@ -73,6 +77,7 @@ class Douyin:
     ) -> None:
         self.store, self.clock, self.faults, self.keys = store, clock, faults, keys
         self.push_url = push_url
+        self.callback_url = ""
         self.index = ChangeIndex(store, self.name)
         self.tokens = Tokens(keys.shops, clock.now())
         self.remarks: dict[str, tuple[str, int]] = {}
@@ -100,8 +105,15 @@ class Douyin:
         """Push what has happened."""
         self.pushes.collect(self.push_url, self.shop_ids, now)
 
+    @property
+    def service_id(self) -> str:
+        """The number of the application's service on the service market."""
+        return self.keys.app_key[-5:]
+
     def answer(self, call: Call) -> Answer:
-        """One call; always HTTP 200."""
+        """One call; always HTTP 200, but for the authorisation page."""
+        if call.path == "/authorize":
+            return self._authorise(call)
         head = {"log_id": secrets.token_hex(12)}
         try:
             data = self._judge(call)
@@ -268,6 +280,25 @@ class Douyin:
         return render_order(life, at or self.clock.now(), self.shop_ids[life.shop], remark)
 
     # -- tokens ------------------------------------------------------------------------------
+
+    def _authorise(self, call: Call) -> Answer:
+        """The page on which a shop agrees. The way back is registered, never named by the caller.
+
+        What comes back from a shop that refuses is not confirmed: here the state alone.
+        """
+        if dict(call.query).get("service_id") != self.service_id:
+            return refuse_page("服务不存在")
+        if not is_web_address(self.callback_url):
+            return refuse_page("应用没有登记回调地址")
+        return answer_consent(
+            call,
+            platform="抖店服务市场 · 授权",
+            application=self.service_id,
+            shops=list(self.tokens.shops),
+            give_code=self.tokens.authorise,
+            callback=self.callback_url,
+            refusal={},
+        )
 
     def _give_token(self, path: str, params: Params, at: datetime) -> dict[str, Any]:
         kind = params.get("grant_type")

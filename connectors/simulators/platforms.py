@@ -23,6 +23,7 @@ from connectors.simulators.wechat_pay import WeChatPayApp
 _URL_OF: Mapping[str, str] = {
     "tmall": "",
     "douyin": "push_url",
+    "douyin.callback": "callback_url",  # the way back from its authorisation page
     "mall": "push_url",
     "alipay": "notify_url",
     "wechat_pay": "notify_url",
@@ -88,4 +89,4 @@ def point_at(apps: Mapping[str, App], urls: Mapping[str, str]) -> None:
     """Name the address an app calls back; one that is not named keeps its own."""
     for name, url in urls.items():
         if _URL_OF[name]:
-            setattr(apps[name], _URL_OF[name], url)
+            setattr(apps[name.partition(".")[0]], _URL_OF[name], url)

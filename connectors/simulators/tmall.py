@@ -1,6 +1,7 @@
 """Taobao / Tmall's gateway (TOP): signed form calls, the order lists, details, TMC, tokens, memos.
 
-Written from channels.md 3. `POST /router/rest` is the gateway, `POST /oauth/token` the token door.
+Written from channels.md 3. `POST /router/rest` is the gateway, `POST /oauth/token` the token door,
+`GET /oauth/authorize` the page a seller agrees on.
 Lists give the newest modification first, so paging forwards loses orders; changes appear in them
 `life.lag` late; between two pages orders may be modified (fault `mutate_between_pages`).
 """
@@ -103,7 +104,7 @@ class Tmall:
     def operation(self, call: Call) -> tuple[str, int | None]:
         """The API method and the page that is asked for."""
         if call.path.startswith("/oauth"):
-            return "oauth.token", None
+            return call.path.strip("/").replace("/", "."), None
         params = dict(call.form)
         page = params.get("page_no", "")
         return params.get("method", ""), int(page) if page.isdigit() else None
@@ -116,6 +117,8 @@ class Tmall:
         """One call of the gateway or the token door."""
         if call.path == "/oauth/token":
             return self.sessions.answer_oauth(call)
+        if call.path == "/oauth/authorize":
+            return self.sessions.answer_authorise(call)
         params = dict((*call.query, *call.form))
         request_id = secrets.token_hex(6)
         try:

@@ -8,10 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
+from connectors.simulators.consent import LOOPBACK, answer_consent, is_web_address, refuse_page
 from connectors.simulators.keys import PlatformKeys, ShopToken
 from connectors.simulators.tmall_wire import Refusal
 from connectors.simulators.wire import Answer, Call, json_answer
+
+CODE_LIVES = timedelta(minutes=10)  # not stated in channels.md
 
 
 @dataclass
@@ -28,7 +32,9 @@ class Sessions:
         self._lock = threading.Lock()
         self._sessions = {token.access_token: _Session(token, now + lives) for token in keys.shops}
         self._refreshes = {token.refresh_token: token for token in keys.shops}
-        self._codes: dict[str, ShopToken] = {}
+        self._codes: dict[str, tuple[ShopToken, datetime]] = {}
+        # The domains an application registered for the way back.
+        self.callback_hosts: frozenset[str] = LOOPBACK
 
     def find(self, session: str, at: datetime) -> ShopToken:
         """The shop of a session; refuses one that is missing, unknown or over."""
@@ -39,11 +45,35 @@ class Sessions:
             raise Refusal(27, "Invalid Session", "invalid-sessionkey", "SessionKey非法")
         return found.shop
 
-    def authorise(self, shop: str) -> str:
-        """What the seller's consent gives: a code, good for one token."""
+    def authorise(self, shop: str, now: datetime) -> str:
+        """What the seller's consent gives: a code, good for one token and for ten minutes."""
         code = secrets.token_hex(8)
-        self._codes[code] = self._keys.token_of(shop)
+        self._codes[code] = (self._keys.token_of(shop), now + CODE_LIVES)
         return code
+
+    def answer_authorise(self, call: Call) -> Answer:
+        """The page on which a seller agrees. An address that is not registered is not gone to.
+
+        Parameters and the answer of a seller who refuses as the platform's page "用户授权介绍"
+        tells them (read in a public copy): response_type, client_id, redirect_uri, state, view.
+        """
+        query = dict(call.query)
+        callback = query.get("redirect_uri", "")
+        if query.get("response_type") != "code":
+            return refuse_page("response_type 应为 code")
+        if query.get("client_id") != self._keys.app_key:
+            return refuse_page("client_id 对应的应用不存在")
+        if not is_web_address(callback) or urlsplit(callback).hostname not in self.callback_hosts:
+            return refuse_page("redirect_uri 与应用登记的回调地址不符")
+        return answer_consent(
+            call,
+            platform="淘宝开放平台 · 授权",
+            application=self._keys.app_key,
+            shops=[token.shop for token in self._keys.shops],
+            give_code=self.authorise,
+            callback=callback,
+            refusal={"error": "access_denied", "error_description": "authorize reject"},
+        )
 
     def expire(self, shop: str, now: datetime) -> None:
         """End the sessions of a shop."""
@@ -52,19 +82,22 @@ class Sessions:
                 session.ends = now
 
     def create(self, code: str, now: datetime) -> dict[str, Any]:
-        """The tokens for a code."""
-        return self._grant(self._codes, code, now)
+        """The tokens for a code, which is used up."""
+        with self._lock:
+            shop, ends = self._codes.pop(code, (None, now))
+        return self._grant(shop if now < ends else None, now)
 
     def refresh(self, token: str, now: datetime) -> dict[str, Any]:
         """New tokens for a refresh token, which is used up."""
-        return self._grant(self._refreshes, token, now)
+        with self._lock:
+            shop = self._refreshes.pop(token, None)
+        return self._grant(shop, now)
 
-    def _grant(self, granted: dict[str, ShopToken], given: str, now: datetime) -> dict[str, Any]:
+    def _grant(self, shop: ShopToken | None, now: datetime) -> dict[str, Any]:
+        if shop is None:
+            raise Refusal(15, "Remote service error", "isv.invalid-grant", "code或token无效")
         access, refresh = f"6{secrets.token_hex(16)}", f"6{secrets.token_hex(16)}"
         with self._lock:
-            shop = granted.pop(given, None)
-            if shop is None:
-                raise Refusal(15, "Remote service error", "isv.invalid-grant", "code或token无效")
             self._sessions = _without(self._sessions, shop, lambda session: session.shop)
             self._refreshes = _without(self._refreshes, shop, lambda token: token)
             self._sessions[access] = _Session(shop, now + self._lives)

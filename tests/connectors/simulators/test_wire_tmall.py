@@ -283,7 +283,7 @@ def test_a_refresh_gives_new_tokens_and_ends_the_old_ones(top: Top) -> None:
 
 
 def test_a_code_of_the_sellers_consent_is_good_once(top: Top) -> None:
-    code = top.app.sessions.authorise(TMALL_SHOP)
+    code = top.app.sessions.authorise(TMALL_SHOP, top.clock.now())
     answer = top.ask("taobao.top.auth.token.create", session="", code=code)
     assert json.loads(answer["token_result"])["token_type"] == "Bearer"
     params = top.params("taobao.top.auth.token.create", session="", code=code)
