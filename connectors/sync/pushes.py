@@ -17,8 +17,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from config.errors import AppError, gettext_noop
-from config.secrets import encrypt
+from config.errors import AppError, BadInput, gettext_noop
+from config.secrets import SecretUnreadable, encrypt
 from config.tenancy.models import Environment
 from config.tenancy.scope import for_environment
 from connectors.adapters import Connector, PushAnswer, PushItem, PushRequest
@@ -38,6 +38,7 @@ from connectors.sync.taking import (
     put_aside,
     record_notices,
     take_mapped,
+    unexpected,
 )
 from connectors.sync.transport import Clock, Sleep
 from connectors.wire import Notice, PayloadError, SignatureRefused
@@ -222,8 +223,9 @@ def work_messages(
         if not waiting:
             return Taken(), 0
         connector = get_connector(connection.vendor)
+        has_door = connector.push is not None
         hints = [m for m in waiting if m.kind == "hint" and m.order_no]
-        records = [m for m in waiting if m.kind == "record"]
+        records = [m for m in waiting if m.kind == "record" and has_door]
         others = [m for m in waiting if m not in hints and m not in records]
         taken = _take_records(environment, connection, connector, records, clock())
         settled = len(records)
@@ -245,26 +247,36 @@ def _take_records(
     messages: Sequence[InboundMessage],
     now: datetime,
 ) -> Taken:
-    """Messages that carry their record whole."""
+    """Messages that carry their record whole. One that cannot be read never stops the others."""
     if not messages or connector.push is None:
         return Taken()
     shop = connection.shop.name if connection.shop else str(connection.source)
     with for_environment(environment):
         stages = list_stages(connector, now)
-        mapped, rejected = [], 0
+        mapped, rejected, opened = [], 0, []
         for message in messages:
-            payload = message.reveal_payload()
+            try:
+                payload = message.reveal_payload()
+            except SecretUnreadable as error:  # it waits for its key to be back
+                log.error("message %d cannot be opened: %s", message.pk, error.code)
+                _fail([message], error, now=now)
+                continue
+            opened.append(message)
             item = PushItem(
                 message.kind, message.replay_key, message.topic, message.order_no, payload
             )
             reading = Reading(payload, message.order_no)
             try:
                 mapped.append((reading, connector.push.map(item, shop=shop, stages=stages).mapped))
-            except PayloadError as error:
+            except BadInput as error:
                 put_aside(connection, reading, error, now=now)
                 rejected += 1
+            except Exception as error:  # noqa: BLE001 - one message of a batch: a gap of ours
+                log.exception("mapping message %d failed", message.pk)
+                put_aside(connection, reading, unexpected(error), now=now)
+                rejected += 1
         taken = take_mapped(mapped, connection=connection, now=now)
-        _settle(messages, now)
+        _settle(opened, now)
         return taken + Taken(quarantined=rejected)
 
 
@@ -298,7 +310,10 @@ def _follow_hints(
     sleep: Sleep,
     limiter: Limiter | None,
 ) -> tuple[Taken, int]:
-    """Messages that only name an order: it is read anew, once however often it was named."""
+    """Messages that only name an order: it is read anew, once however often it was named.
+
+    Those whose order was not told this time wait longer and longer, then they are for a person.
+    """
     numbers = list(dict.fromkeys(m.order_no for m in messages))
     with for_environment(environment, write=False):
         in_review = set(
@@ -317,19 +332,25 @@ def _follow_hints(
             in_review=in_review,
         )
     except ConnectorError as error:
-        taken, stopped = Taken(), error
+        taken, stopped = Taken(unread=frozenset(numbers)), error
+    read = [m for m in messages if m.order_no not in taken.unread]
     with for_environment(environment):
-        if stopped is None:
-            _settle(messages, clock())
-            return taken, len(messages)
-        for message in messages:
-            message.attempts += 1
-            message.error_code = stopped.code
-            message.due_at = clock() + timedelta(seconds=min(15 * 2**message.attempts, 900))
-            if message.attempts >= MAX_ATTEMPTS:
-                message.state = InboundMessage.State.FAILED
-            message.save(update_fields=["attempts", "error_code", "due_at", "state"])
-    return taken, 0
+        _settle(read, clock())
+        if stopped is not None:
+            unread = [m for m in messages if m.order_no in taken.unread]
+            _fail(unread, stopped, now=clock())
+    return taken, len(read)
+
+
+def _fail(messages: Sequence[InboundMessage], error: AppError, *, now: datetime) -> None:
+    """Nothing came of them this time, nor will it without a person after so many times."""
+    for message in messages:
+        message.attempts += 1
+        message.error_code = error.code[:60]
+        message.due_at = now + timedelta(seconds=min(15 * 2**message.attempts, 900))
+        if message.attempts >= MAX_ATTEMPTS:
+            message.state = InboundMessage.State.FAILED
+    InboundMessage.objects.bulk_update(messages, ["attempts", "error_code", "due_at", "state"])
 
 
 def _settle(messages: Sequence[InboundMessage], now: datetime) -> None:

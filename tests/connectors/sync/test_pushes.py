@@ -1,0 +1,579 @@
+"""Messages: stored once before they are answered, worked off whole, tried again, never in two places.
+
+Signatures and time windows are attacked in tests/negative/test_inbound.py, what a paused connection
+does is in test_paused.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+
+from config.tenancy.models import Environment
+from config.tenancy.scope import for_environment
+from connectors.adapters import Answered, PushItem, PushRequest
+from connectors.orders.canonical import CanonicalPayment
+from connectors.orders.models import Order, Payment, Receipt, StatusEvent
+from connectors.shops.models import Connection
+from connectors.simulators.douyin_pushes import sign_event
+from connectors.simulators.life import Life, LifeLine
+from connectors.sync import pushes
+from connectors.sync.calls import list_calls_of_connection, resend
+from connectors.sync.models import InboundMessage, MappingNotice, Quarantine
+from connectors.sync.pushes import (
+    BATCH,
+    INBOX,
+    MAX_ATTEMPTS,
+    PushRefused,
+    accept_push,
+    list_waiting,
+    store_messages,
+    work_messages,
+)
+from connectors.sync.services import INBOXING, Job, list_jobs
+from connectors.systems.registry import SYSTEMS
+from connectors.wire import Mapped
+from tests.connectors.sync.outside import Outside
+from tests.connectors.sync.scripted import ODD, QUOTA, UNREACHABLE, Bench, break_statement
+from tests.factories import World
+
+pytestmark = pytest.mark.django_db
+
+State = InboundMessage.State
+SECRET = "douyin-secret"
+
+
+class WorkerDied(BaseException):
+    """The worker is gone between two lines: nothing of ours may catch it."""
+
+
+@pytest.fixture
+def bench(world: World, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench(world.production, monkeypatch)
+
+
+def order_of(number: str, bench: Bench, **changes: Any) -> dict[str, Any]:
+    """An order of the own mall, as it pushes it and as it answers."""
+    at = bench.now().isoformat()
+    return {"order_no": number, "status": "await_pay", "created_at": at, "updated_at": at} | changes
+
+
+def record_of(number: str, bench: Bench, **changes: Any) -> PushItem:
+    return PushItem("record", f"mall:{number}", "order.created", number,
+                    order_of(number, bench, **changes))  # fmt: skip
+
+
+def hint_of(number: str, key: str = "") -> PushItem:
+    return PushItem("hint", key or f"hint:{number}", "order.updated", number)
+
+
+def store(bench: Bench, connection: Connection, items: Sequence[PushItem]) -> int:
+    with for_environment(bench.environment):
+        return store_messages(connection, items, signed_at=None, now=bench.now())
+
+
+def work(bench: Bench, connection: Connection, **more: Any) -> tuple[Any, int]:
+    return work_messages(bench.environment, connection.pk, **bench.tools, **more)
+
+
+def states(environment: Environment) -> dict[str, str]:
+    with for_environment(environment, write=False):
+        return dict(InboundMessage.objects.values_list("replay_key", "state"))
+
+
+def orders(environment: Environment) -> list[str]:
+    with for_environment(environment, write=False):
+        return list(Order.objects.order_by("pk").values_list("order_no", flat=True))
+
+
+def douyin_request(*messages: Mapping[str, Any], secret: str = SECRET) -> PushRequest:
+    """A push of Douyin as it arrives: an array of messages, signed."""
+    body = json.dumps(messages).encode()
+    headers = {
+        "app-id": "4242", "sign-method": "md5", "event-sign": sign_event("4242", body, secret, "md5"),
+    }  # fmt: skip
+    return PushRequest("POST", headers, (), body)
+
+
+def douyin_message(number: int) -> dict[str, Any]:
+    return {"tag": "100", "msg_id": f"m{number}", "data": json.dumps({"p_id": 6900 + number})}
+
+
+def connect_douyin(bench: Bench, **more: Any) -> tuple[Connection, Any]:
+    return bench.connect(
+        "douyin", config={"app_key": "4242"}, secrets={"app_secret": SECRET}, **more
+    )
+
+
+# -- storing and answering -------------------------------------------------------------------------
+
+
+def test_a_push_is_stored_before_it_is_answered_and_once_however_often_it_comes(
+    bench: Bench,
+) -> None:
+    connection, vendor = connect_douyin(bench)
+    request = douyin_request(*[douyin_message(n) for n in range(3)])
+
+    first = accept_push(bench.environment, connection.public_id, request, now=bench.now())
+    bench.pass_time(minutes=3)
+    again = accept_push(bench.environment, connection.public_id, request, now=bench.now())
+
+    assert (first.stored, first.is_first) == (3, True)
+    assert (again.stored, again.is_first) == (0, False)
+    assert first.answer == again.answer  # Douyin repeats whatever is answered otherwise
+    assert vendor.said == []  # answered without a call of ours
+    with for_environment(bench.environment, write=False):
+        rows = list(InboundMessage.objects.order_by("pk"))
+        connection.refresh_from_db()
+    assert [(m.order_no, m.kind, m.state) for m in rows] == [
+        (str(6900 + n), "hint", State.WAITING) for n in range(3)
+    ]
+    assert {m.received_at for m in rows} == {bench.now() - timedelta(minutes=3)}
+    assert connection.last_push_at == bench.now()
+
+
+def test_of_a_push_that_is_partly_known_the_rest_is_stored(bench: Bench) -> None:
+    connection, _ = connect_douyin(bench)
+    one, two = douyin_message(1), douyin_message(2)
+    accept_push(bench.environment, connection.public_id, douyin_request(one), now=bench.now())
+
+    more = accept_push(
+        bench.environment, connection.public_id, douyin_request(one, two, two), now=bench.now()
+    )
+
+    assert more.stored == 1
+    assert len(states(bench.environment)) == 2
+
+
+@pytest.mark.parametrize("broken", ["INSERT", "UPDATE"])
+def test_when_storing_fails_nothing_is_stored_by_halves_and_nothing_is_answered(
+    bench: Bench, broken: str
+) -> None:
+    connection, _ = connect_douyin(bench)
+    request = douyin_request(*[douyin_message(n) for n in range(3)])
+    table = "sync_inboundmessage" if broken == "INSERT" else "shops_connection"
+
+    with break_statement(broken, on=table), pytest.raises(OperationalError):
+        accept_push(bench.environment, connection.public_id, request, now=bench.now())
+
+    assert states(bench.environment) == {}
+    with for_environment(bench.environment, write=False):
+        connection.refresh_from_db()
+    assert connection.last_push_at is None
+    stored = accept_push(bench.environment, connection.public_id, request, now=bench.now())
+    assert stored.stored == 3  # the platform sends it again, and it is taken as a first
+
+
+def test_a_probe_is_answered_and_leaves_nothing(bench: Bench) -> None:
+    connection, _ = connect_douyin(bench)
+    probe = douyin_request({"tag": "0", "msg_id": "0", "data": '{"msg": "probe"}'})
+
+    accepted = accept_push(bench.environment, connection.public_id, probe, now=bench.now())
+
+    assert json.loads(accepted.answer.body)["code"] == 0
+    assert states(bench.environment) == {}
+
+
+def test_a_push_for_another_environments_connection_finds_no_door(
+    bench: Bench, world: World
+) -> None:
+    connection, _ = connect_douyin(bench)
+
+    with pytest.raises(PushRefused) as refused:
+        accept_push(world.other, connection.public_id, douyin_request(), now=bench.now())
+
+    assert refused.value.status == 404
+    assert states(bench.environment) == states(world.other) == {}
+
+
+# -- working off -----------------------------------------------------------------------------------
+
+
+def test_messages_are_worked_off_oldest_first_a_batch_at_a_time(bench: Bench) -> None:
+    connection, _ = bench.connect("private_mall")
+    store(bench, connection, [record_of(f"M{n}", bench) for n in (3, 1, 2)])
+
+    _, settled = work(bench, connection, limit=2)
+
+    assert settled == 2
+    assert orders(bench.environment) == ["M3", "M1"]
+    _, settled = work(bench, connection, limit=2)
+    assert settled == 1
+    assert work(bench, connection) == (pushes.Taken(), 0)
+    assert orders(bench.environment) == ["M3", "M1", "M2"]
+    assert set(states(bench.environment).values()) == {State.DONE}
+    with for_environment(bench.environment, write=False):
+        assert {m.processed_at for m in InboundMessage.objects.all()} == {bench.now()}
+    assert BATCH <= 500  # as many as one `receive()` takes
+
+
+def test_a_hint_is_followed_by_one_call_however_often_its_order_was_named(bench: Bench) -> None:
+    connection, vendor = bench.connect("private_mall")
+    vendor.tells = {n: order_of(n, bench) for n in ("M1", "M2")}
+    store(bench, connection, [hint_of("M1", "a"), hint_of("M2", "b"), hint_of("M1", "c")])
+
+    taken, settled = work(bench, connection)
+
+    assert (settled, taken.received.new) == (3, 2)
+    assert vendor.times_asked == {"M1": 1, "M2": 1}
+    assert set(states(bench.environment).values()) == {State.DONE}
+
+
+def test_a_whole_record_takes_no_call_and_what_nobody_knows_is_kept_and_said(bench: Bench) -> None:
+    connection, vendor = bench.connect("private_mall")
+    unknown = PushItem("unknown", "mall:9", "coupon.given", "", {"coupon": "1"})
+    nameless = PushItem("hint", "mall:8", "order.updated", "")
+    store(bench, connection, [record_of("M1", bench), unknown, nameless])
+
+    _, settled = work(bench, connection)
+
+    assert settled == 3
+    assert vendor.said == []
+    assert states(bench.environment) == {
+        "mall:M1": State.DONE, "mall:9": State.IGNORED, "mall:8": State.IGNORED,
+    }  # fmt: skip
+    with for_environment(bench.environment, write=False):
+        told = set(MappingNotice.objects.values_list("code", "value"))
+        kept = InboundMessage.objects.get(replay_key="mall:9").reveal_payload()
+    assert told == {("unmapped_topic", "coupon.given"), ("unmapped_topic", "order.updated")}
+    assert kept == {"coupon": "1"}
+
+
+def test_a_record_for_a_vendor_without_a_door_is_kept_and_not_worked_at_for_ever(
+    bench: Bench,
+) -> None:
+    connection, _ = bench.connect("tmall")
+    store(bench, connection, [PushItem("record", "k", "odd", "1", {"tid": 1})])
+
+    assert work(bench, connection)[1] == 1
+    assert states(bench.environment) == {"k": State.IGNORED}
+    assert work(bench, connection)[1] == 0
+
+
+@pytest.mark.parametrize("failure", [ODD, KeyError("a gap of ours")])
+def test_a_message_that_cannot_be_read_is_put_aside_and_its_neighbours_pass(
+    bench: Bench, failure: Exception
+) -> None:
+    connection, _ = bench.connect("private_mall")
+    store(bench, connection, [record_of(f"M{n}", bench) for n in range(3)])
+    plain = pushes.get_connector("private_mall").push
+
+    class Door:
+        def map(self, item: PushItem, **more: Any) -> Any:
+            if item.order_no == "M1":
+                raise failure
+            return plain.map(item, **more)
+
+    connector = replace(pushes.get_connector("private_mall"), push=Door())
+    bench.monkeypatch.setattr(pushes, "get_connector", lambda vendor: connector)
+
+    taken, settled = work(bench, connection)
+
+    assert (settled, taken.received.new, taken.quarantined) == (3, 2, 1)
+    assert orders(bench.environment) == ["M0", "M2"]
+    with for_environment(bench.environment, write=False):
+        kept = Quarantine.objects.get()
+    assert (kept.order_no, kept.reveal_payload()["order_no"]) == ("M1", "M1")
+
+
+def test_a_message_whose_key_is_gone_waits_for_it_and_its_neighbours_pass(
+    bench: Bench, settings: Any
+) -> None:
+    connection, _ = bench.connect("private_mall")
+    store(bench, connection, [record_of(f"M{n}", bench) for n in range(2)])
+    with for_environment(bench.environment):
+        lost = InboundMessage.objects.get(order_no="M0")
+        sealed = lost.payload_sealed
+        lost.payload_sealed = "00000000." + sealed.partition(".")[2]
+        lost.save()
+
+    work(bench, connection)
+
+    assert orders(bench.environment) == ["M1"]
+    with for_environment(bench.environment):
+        lost.refresh_from_db()
+        assert (lost.state, lost.attempts, lost.error_code) == (
+            State.WAITING, 1, "secret_unreadable",
+        )  # fmt: skip
+        InboundMessage.objects.filter(pk=lost.pk).update(payload_sealed=sealed)
+    bench.pass_time(minutes=1)
+    work(bench, connection)
+    assert orders(bench.environment) == ["M1", "M0"]
+
+
+def test_a_payment_before_its_order_waits_here_and_meets_it(bench: Bench) -> None:
+    mall, _ = bench.connect("private_mall")
+    gateway, _ = bench.connect("alipay")
+    paid = {"trade_status": "TRADE_SUCCESS", "out_trade_no": "M1"}
+
+    class Door:
+        def map(self, item: PushItem, **_: Any) -> Any:
+            payment = CanonicalPayment(
+                order_no="M1", payment_id="P1", status="paid", amount_fen=100, paid_at=bench.now()
+            )
+            return Answered(Mapped(payment, ()), item.payload)
+
+    connectors = {**SYSTEMS, "alipay": replace(SYSTEMS["alipay"], push=Door())}
+    bench.monkeypatch.setattr("connectors.sync.registry.SYSTEMS", connectors)
+    store(bench, gateway, [PushItem("record", "pay:1", "trade_status_sync", "M1", paid)])
+
+    work(bench, gateway)
+
+    with for_environment(bench.environment, write=False):
+        assert Payment.objects.get().order_id is None
+    store(bench, mall, [record_of("M1", bench)])
+    work(bench, mall)
+    with for_environment(bench.environment, write=False):
+        order = Order.objects.get()
+        assert Payment.objects.get().order_id == order.pk
+    assert order.gateway_paid_at == bench.now()
+
+
+def test_a_hint_at_an_order_the_vendor_does_not_know_is_settled_and_said(bench: Bench) -> None:
+    connection, _ = bench.connect("private_mall")
+    store(bench, connection, [hint_of("GONE")])
+
+    taken, settled = work(bench, connection)
+
+    assert (settled, taken.quarantined) == (1, 1)
+    assert states(bench.environment) == {"hint:GONE": State.DONE}
+    with for_environment(bench.environment, write=False):
+        assert Quarantine.objects.get().code == "order_vanished"
+
+
+# -- trying again ----------------------------------------------------------------------------------
+
+
+def test_one_order_that_is_not_told_costs_the_other_messages_nothing(bench: Bench) -> None:
+    connection, vendor = bench.connect("private_mall")
+    vendor.tells = {"M1": order_of("M1", bench), "M2": ODD, "M3": order_of("M3", bench)}
+    store(bench, connection, [hint_of(f"M{n}") for n in (1, 2, 3)])
+
+    taken, settled = work(bench, connection)
+
+    assert (settled, taken.received.new) == (2, 2)
+    assert states(bench.environment) == {
+        "hint:M1": State.DONE, "hint:M2": State.WAITING, "hint:M3": State.DONE,
+    }  # fmt: skip
+
+
+def test_a_message_is_tried_eight_times_with_growing_pauses_then_it_is_for_a_person(
+    bench: Bench,
+) -> None:
+    connection, vendor = bench.connect("private_mall")
+    vendor.tells = {"M1": ODD}
+    store(bench, connection, [hint_of("M1")])
+    pauses = []
+    for _ in range(MAX_ATTEMPTS):
+        assert work(bench, connection)[1] == 0
+        with for_environment(bench.environment, write=False):
+            row = InboundMessage.objects.get()
+            assert row.due_at is not None
+            assert list(list_waiting(connection.pk, now=row.due_at - timedelta(seconds=1))) == []
+        asked = len(vendor.asked)
+        assert work(bench, connection)[1] == 0  # not before its time
+        assert len(vendor.asked) == asked
+        pauses.append((row.due_at - bench.now()).total_seconds())
+        bench.at = row.due_at
+
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[1], pauses[-1]) == (30, 60, 900)
+    assert (row.state, row.attempts, row.error_code) == (State.FAILED, 8, "bad_answer")
+    assert work(bench, connection)[1] == 0
+    with for_environment(bench.environment, write=False):
+        [told] = [e for e in list_calls_of_connection(connection.pk) if e.is_inbound]
+        assert Job(INBOXING, connection.pk) not in list_jobs(now=bench.now())
+    assert (told.outcome, told.vendor_code, told.attempt) == (State.FAILED, "bad_answer", 8)
+
+    vendor.tells = {"M1": order_of("M1", bench)}
+    number = resend(bench.environment, told.key, actor=None, now=bench.now(), **bench.tools)
+    assert number == "M1"
+    assert orders(bench.environment) == ["M1"]
+    assert states(bench.environment) == {"hint:M1": State.DONE}
+
+
+def test_a_vendor_whose_quota_is_used_up_is_left_alone_and_the_message_keeps_its_tries(
+    bench: Bench,
+) -> None:
+    connection, vendor = bench.connect("private_mall")
+    vendor.tells = {"M1": QUOTA}
+    store(bench, connection, [hint_of("M1")])
+    work(bench, connection)
+
+    for _ in range(20):
+        bench.pass_time(minutes=2)
+        work(bench, connection)
+
+    with for_environment(bench.environment, write=False):
+        assert InboundMessage.objects.get().attempts == 1
+    assert vendor.asked == ["M1"]
+    vendor.tells = {"M1": order_of("M1", bench)}
+    bench.pass_time(minutes=21)
+    assert work(bench, connection)[1] == 1
+    assert orders(bench.environment) == ["M1"]
+
+
+def test_a_vendor_that_cannot_be_reached_is_said_on_the_connection(bench: Bench) -> None:
+    connection, vendor = bench.connect("private_mall")
+    vendor.tells = {"M1": UNREACHABLE}
+    store(bench, connection, [hint_of("M1")])
+
+    work(bench, connection)
+
+    with for_environment(bench.environment, write=False):
+        connection.refresh_from_db()
+    assert (connection.state, connection.trouble_code) == ("trouble", "no_answer")
+
+
+@pytest.mark.parametrize("kind", ["record", "hint"])
+def test_a_worker_that_dies_between_the_order_and_its_message_doubles_nothing(
+    bench: Bench, kind: str
+) -> None:
+    connection, vendor = bench.connect("private_mall")
+    vendor.tells = {"M1": order_of("M1", bench)}
+    store(bench, connection, [record_of("M1", bench) if kind == "record" else hint_of("M1")])
+
+    def die(messages: Any, now: Any) -> None:
+        raise WorkerDied
+
+    with bench.monkeypatch.context() as patch:
+        patch.setattr(pushes, "_settle", die)
+        with pytest.raises(WorkerDied):
+            work(bench, connection)
+    # A record is settled with its order; what a hint led to stays, and is read once more.
+    assert orders(bench.environment) == ([] if kind == "record" else ["M1"])
+    assert set(states(bench.environment).values()) == {State.WAITING}
+
+    assert work(bench, connection)[1] == 1
+    assert orders(bench.environment) == ["M1"]
+    with for_environment(bench.environment, write=False):
+        assert StatusEvent.objects.count() == 1
+        assert Order.objects.get().revision == 1
+
+
+def test_while_one_works_nobody_else_does(bench: Bench) -> None:
+    connection, vendor = bench.connect("private_mall")
+    vendor.tells = {"M1": order_of("M1", bench)}
+    store(bench, connection, [hint_of("M1")])
+    seen: list[Any] = []
+
+    def look() -> None:
+        seen.append(work(bench, connection))
+        with for_environment(bench.environment, write=False):
+            seen.append(list_jobs(now=bench.now()))
+
+    vendor.meanwhile = look
+    work(bench, connection)
+
+    assert seen[0] == (pushes.Taken(), 0)
+    assert Job(INBOXING, connection.pk) not in seen[1]
+    assert vendor.asked == ["M1"]
+    with for_environment(bench.environment, write=False):
+        cursor = connection.cursors.get(stream=INBOX)
+    assert (cursor.holder, cursor.lease_until) == ("", None)
+
+
+# -- of another environment, and of many -----------------------------------------------------------
+
+
+def test_another_environments_messages_are_neither_seen_nor_touched(
+    bench: Bench, world: World
+) -> None:
+    ours, _ = bench.connect("private_mall")
+    theirs, _ = bench.connect("private_mall", into=world.other)
+    with for_environment(world.other):
+        store_messages(theirs, [record_of("M1", bench)], signed_at=None, now=bench.now())
+    store(bench, ours, [record_of("M1", bench)])  # the same key, at another connection
+
+    work(bench, ours)
+
+    assert states(bench.environment) == {"mall:M1": State.DONE}
+    assert states(world.other) == {"mall:M1": State.WAITING}
+    assert orders(world.other) == []
+    with pytest.raises(Connection.DoesNotExist), for_environment(world.other):
+        Connection.objects.get(pk=ours.pk)
+
+
+@pytest.mark.parametrize("kind", ["record", "hint"])
+def test_a_batch_costs_the_same_queries_for_five_messages_or_fifty(bench: Bench, kind: str) -> None:
+    connection, vendor = bench.connect("private_mall")
+    counts = []
+    for size in (5, 5, 50):
+        names = [f"M{len(counts)}-{n}" for n in range(size)]
+        vendor.tells = {n: order_of(n, bench) for n in names}
+        make = record_of if kind == "record" else (lambda name, _: hint_of(name))
+        items = [make(name, bench) for name in names]
+        with CaptureQueriesContext(database) as storing:
+            assert store(bench, connection, items) == size
+        with CaptureQueriesContext(database) as working:
+            assert work(bench, connection)[1] == size
+        counts.append((len(storing), len(working)))
+
+    assert counts[1] == counts[2]  # the first one makes the shop and the lease
+
+
+# -- what each vendor pushes -----------------------------------------------------------------------
+
+# app -> what its first push is, and whether taking it in takes a call of ours.
+PUSHED = {
+    "douyin": ("hint", True),
+    "mall": ("record", False),
+    "alipay": ("record", False),
+    "wechat_pay": ("record", False),
+    "qimen": ("record", False),
+}
+
+
+def make_life(outside: Outside, app: str) -> Life:
+    """An order that has this app say something a minute from now."""
+    soon, vendor = outside.now() + timedelta(minutes=1), "private_mall"
+    moments: dict[str, Any] = {"placed": soon, "paid": soon + timedelta(minutes=30)}
+    if app == "douyin":
+        vendor = "douyin"
+    elif app == "qimen":
+        early = soon - timedelta(minutes=30)
+        moments = {"placed": early, "paid": early, "oms": early, "reviewed": early, "wms": soon}
+    elif app != "mall":
+        early = soon - timedelta(minutes=5)
+        moments = {"placed": early, "paid": soon, "gateway_paid": soon, "gateway": app}
+    return Life(
+        order_no="6917000000000000001",
+        channel=vendor,
+        shop=outside.shops[vendor],
+        lines=[LifeLine("SKU1", "羊绒围巾", 1, 10_000)],
+        **moments,
+    )
+
+
+@pytest.mark.parametrize("app", PUSHED)
+def test_each_vendors_push_becomes_what_it_told(outside: Outside, app: str) -> None:
+    connection = outside.connect(app)
+    outside.add(make_life(outside, app))
+    outside.pass_time(minutes=2)
+    with for_environment(outside.environment, write=False):
+        first = InboundMessage.objects.order_by("pk").first()
+    before = sum(count for count, _ in outside.host.costs.values())
+
+    taken, settled = work_messages(outside.environment, connection.pk, **outside.tools)
+
+    kind, takes_call = PUSHED[app]
+    assert first is not None
+    assert (first.kind, first.order_no) == (kind, "6917000000000000001")
+    assert settled >= 1
+    assert taken.quarantined == 0
+    calls = sum(count for count, _ in outside.host.costs.values()) - before
+    assert (calls > 0) == takes_call
+    model = {"channel": Order, "gateway": Payment, "wms": Receipt}[connection.source.kind]
+    with for_environment(outside.environment, write=False):
+        assert [row.order_no for row in model.objects.all()] == ["6917000000000000001"]
+        assert not InboundMessage.objects.exclude(state=State.DONE).exists()
+    # Worked off again, or told again, it is the same.
+    assert work_messages(outside.environment, connection.pk, **outside.tools)[1] == 0
