@@ -51,7 +51,7 @@ class Host:
         server = self._server = _Server(
             (self._bind, port), type("Bound", (_Handler,), {"host": self})
         )
-        self._run(lambda: server.serve_forever(poll_interval=0.1))
+        self._run(lambda: server.serve_forever(poll_interval=0.02))
         if not self.clock.is_virtual:
             self._run(self._pump_on)
         return f"http://127.0.0.1:{server.server_address[1]}"

@@ -91,7 +91,7 @@ class RobotServer:
 
     def serve(self) -> None:
         """Serve until `stop()` (the command line)."""
-        self._server.serve_forever(poll_interval=0.2)
+        self._server.serve_forever(poll_interval=0.02)
 
     def stop(self) -> None:
         self._server.shutdown()
