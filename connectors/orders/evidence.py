@@ -97,11 +97,23 @@ def is_held_by_platform(order: Order | CanonicalOrder) -> bool:
     )
 
 
-def ready_at(order: Order) -> datetime | None:
-    """Since when an order may be worked on: its payment, or the platform letting go of it."""
-    if order.paid_at is None or order.released_at is None:
+def confirmed_at(order: Order) -> datetime | None:
+    """Since when its own shop knows that an order is paid.
+
+    A platform knows with the payment; the own mall when the gateway's callback came, which may be
+    hours after the payment when the first one was lost and somebody asked.
+    """
+    if order.paid_at is None or order.approved_at is None:
         return order.paid_at
-    return max(order.paid_at, order.released_at)
+    return max(order.paid_at, order.approved_at)
+
+
+def ready_at(order: Order) -> datetime | None:
+    """Since when an order may be worked on: its payment known, and the platform letting go of it."""
+    confirmed = confirmed_at(order)
+    if confirmed is None or order.released_at is None:
+        return confirmed
+    return max(confirmed, order.released_at)
 
 
 def evidence_of(
@@ -135,6 +147,7 @@ def evidence_of(
             "placed": order.placed_at,
             "paid": order.paid_at,
             "ready": ready_at(order),
+            "confirmed": confirmed_at(order),
             "gateway_paid": order.gateway_paid_at,
             "approved": order.approved_at,
             "locked": max((m for m in locked if m), default=None) if all(locked) else None,
@@ -150,7 +163,7 @@ def evidence_of(
         blocked=frozenset(blocked),
         skipped=frozenset(skipped),
         sources=frozenset(connected),
-        overrides={"callback": ("paid",)} if is_mall else {},
+        overrides={"callback": ("confirmed",)} if is_mall else {},
         is_over=order.stage in FINAL_STAGES or order.stage == Stage.DELIVERED,
         closed_at=order.closed_at or order.delivered_at,
     )

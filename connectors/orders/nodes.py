@@ -19,7 +19,7 @@ from config.errors import BadInput, gettext_noop
 MOMENTS: dict[str, str] = {
     "placed": gettext_noop("下单时间"),
     "paid": gettext_noop("渠道付款时间"),
-    "ready": gettext_noop("付款时间，或平台放行的时间"),
+    "ready": gettext_noop("付款时间，或之后付款确认、平台放行的时间"),
     "gateway_paid": gettext_noop("网关支付时间"),
     "approved": gettext_noop("付款确认时间"),
     "locked": gettext_noop("全部商品锁定库存的时间"),
