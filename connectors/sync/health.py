@@ -55,6 +55,9 @@ class Scan:
     latest: tuple[tuple[str, str, float], ...]  # public id, order number, seconds: the slowest
 
 
+_NO_SCAN = Scan(0, None, None, 0, ())  # of a channel without a new order
+
+
 @dataclass(frozen=True)
 class Health:
     """One connection, as its page tells it."""
@@ -67,7 +70,7 @@ class Health:
     lag_seconds: float | None
     last_run: SyncRun | None
     runs: tuple[SyncRun, ...]
-    scan: Scan | None
+    scan: Scan | None  # of a channel only: no orders are placed at a gateway, an OMS or a WMS
     calls_today: int
     per_day: int
     waiting: int
@@ -107,7 +110,7 @@ def read_health(now: datetime, *, connection: Connection | None = None) -> list[
     )
     return [
         _tell(c, now=now, counted=counted, cursor=cursors.get(c.pk), runs=runs[c.pk],
-              scan=scans.get(c.shop_id) if c.source.kind == SourceKind.CHANNEL else None,
+              scan=scans.get(c.shop_id, _NO_SCAN) if c.source.kind == SourceKind.CHANNEL else None,
               unmapped=unmapped.get(c.shop_id, 0) if c.shop_id else 0)
         for c in connections
     ]  # fmt: skip
