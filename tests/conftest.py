@@ -23,13 +23,29 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("HEDAO_SHARED", ROOT.parent / "shared"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with a reason that is printed, what this machine or lane cannot run."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip, with a reason that is printed, what this machine or lane cannot run.
+
+    On PostgreSQL, tests that open no database are left out: the SQLite lane has run them.
+    """
+    if connection.vendor == "postgresql":
+        idle = [item for item in items if not _uses_database(item)]
+        config.hook.pytest_deselected(items=idle)
+        items[:] = [item for item in items if _uses_database(item)]
     for item in items:
         if item.get_closest_marker("postgres") and connection.vendor != "postgresql":
             item.add_marker(pytest.mark.skip(reason="the PostgreSQL lane runs this"))
         if item.get_closest_marker("shared_data") and not SHARED.is_dir():
             item.add_marker(pytest.mark.skip(reason=f"needs the shared data in {SHARED}"))
+
+
+def _uses_database(item: pytest.Item) -> bool:
+    fixtures = {"db", "transactional_db", "live_server"}
+    return bool(
+        item.get_closest_marker("django_db")
+        or item.get_closest_marker("postgres")
+        or fixtures & set(getattr(item, "fixturenames", ()))
+    )
 
 
 @pytest.fixture(scope="session")

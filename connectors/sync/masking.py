@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, urlencode
 
@@ -102,12 +103,14 @@ def mask_value(value: Any, *, only_credentials: bool = False, key: str = "") -> 
     return f"{str(value)[:1]}{_STAR}" if is_phone else value
 
 
+@lru_cache(maxsize=4096)
 def is_credential(name: str) -> bool:
     """Whether a field of this name holds a credential."""
     low = name.lower()
     return any(part in low for part in _CREDENTIALS) or bool(_SIGN.search(name))
 
 
+@lru_cache(maxsize=4096)
 def is_personal(name: str) -> bool:
     """Whether a field of this name holds something of a person."""
     low = name.lower()

@@ -11,7 +11,7 @@ described, so that a new spelling of TOP does not stop the orders.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from config.errors import gettext_noop
@@ -153,7 +153,7 @@ class _Trade:
             stage=stage,
             placed_at=reader.clock("created"),
             paid_at=pay_time if phase in _WHOLE_PHASES else None,
-            shipped_at=reader.clock("consign_time") if stage in _SHIPPED else None,
+            shipped_at=_find_dispatch(reader, items) if stage in _SHIPPED else None,
             delivered_at=reader.clock("end_time") if stage == Stage.COMPLETED else None,
             closed_at=reader.clock("end_time") if stage in _CLOSED else None,
             promised_ship_at=self._promise(lines),
@@ -567,6 +567,12 @@ def _find_parcels(items: list[Reader]) -> tuple[CanonicalShipment, ...]:
             )
         )
     return tuple(found)
+
+
+def _find_dispatch(trade: Reader, items: Sequence[Reader]) -> datetime | None:
+    """When all of it was sent: with the last line. The trade's own `consign_time` is the first's."""
+    told = (trade.clock("consign_time"), *(_read_consign_time(item) for item in items))
+    return max((moment for moment in told if moment is not None), default=None)
 
 
 def _read_consign_time(item: Reader) -> datetime | None:

@@ -14,6 +14,7 @@ import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -43,6 +44,7 @@ NOTIFY_AHEAD = timedelta(minutes=5)  # so much our clock may be behind Alipay's
 METHOD_NAME = gettext_noop("支付宝")
 
 
+@lru_cache(maxsize=64)  # reading one checks its primes: 60 ms, at every opening of a session
 def read_private_key(text: str) -> rsa.RSAPrivateKey:
     """The application's private key: PEM, or the bare base64 the console gives (PKCS#1 or 8)."""
     for label in ("PRIVATE KEY", "RSA PRIVATE KEY"):

@@ -13,6 +13,7 @@ import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from urllib.parse import quote
 
 from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
@@ -45,6 +46,7 @@ _KEY_BYTES = 32
 _PROBE_PREFIX = "WECHATPAY/SIGNTEST/"
 
 
+@lru_cache(maxsize=64)  # reading one checks its primes: 60 ms, at every opening of a session
 def read_private_key(text: str) -> rsa.RSAPrivateKey:
     """The merchant's private key (apiclient_key.pem)."""
     try:

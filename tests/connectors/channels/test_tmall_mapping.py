@@ -183,6 +183,17 @@ def test_golden_payloads_carry_every_listed_field() -> None:
     assert [f for f in PARCEL_FIELDS if f not in parcel] == []
 
 
+def test_an_order_in_two_parcels_is_sent_with_the_last_of_them() -> None:
+    trade = trade_of("shipped")  # its own time is that of the first parcel
+    first, last = trade["orders"]["order"]
+    first["consign_time"], last["consign_time"] = trade["consign_time"], "2025-11-11 18:30:00"
+
+    record = map_order(trade, shop="河道旗舰店").record
+
+    assert trade["consign_time"] == "2025-11-11 10:00:00"
+    assert record.shipped_at == datetime(2025, 11, 11, 18, 30, tzinfo=SHANGHAI)
+
+
 def test_raw_payload_is_kept_whole() -> None:
     assert map_case("paid").record.raw == trade_of("paid")
 
