@@ -26,6 +26,7 @@ CONNECTOR: Final = Connector(
     label=gettext_noop("天猫 / 淘宝"),
     kind="channel",
     base_url="https://eco.taobao.com",
+    has_queue=True,
     fields=(
         CredentialField(
             "app_key",
