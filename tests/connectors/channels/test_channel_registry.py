@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import connectors.channels
-from connectors.adapters import Connector, Paging, PushRequest
+from connectors.adapters import Connector, Messages, Paging, PushRequest
 from connectors.channels.registry import CHANNELS
 from connectors.orders.canonical import CanonicalOrder
 from connectors.wire import SignatureRefused
@@ -87,6 +87,15 @@ def test_client_needs_nothing_but_its_access(connector: Connector) -> None:
 
     for name in ("check", "list_orders", "count_orders", "read_order"):
         assert callable(getattr(client, name))
+
+
+@pytest.mark.parametrize("connector", CHANNELS.values(), ids=list(CHANNELS))
+def test_a_connector_says_when_its_vendor_keeps_messages_for_us(connector: Connector) -> None:
+    """Nobody fetches them otherwise, and everything else goes on working."""
+    client = connector.open(Gateway([reply({})]).access(config={}, secrets={}))
+
+    assert connector.has_queue is isinstance(client, Messages)
+    assert (connector.code == "tmall") <= connector.has_queue
 
 
 @pytest.mark.parametrize("connector", CHANNELS.values(), ids=list(CHANNELS))
