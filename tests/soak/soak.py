@@ -9,10 +9,19 @@ from typing import Any
 from django.db import connection
 
 from config.tenancy.models import Environment
+from tests.connectors.sync.outside import VENDORS
 from tests.soak.day import DAY, RECOVERY, STEP, open_day
 from tests.soak.oracle import judge, judge_causes
 from tests.soak.report import make_report
 
+# Every way in which something can come to us: a day that did without one has proved nothing.
+WAYS = (
+    "pushes taken in",
+    "messages fetched",
+    *(f"lists read: {app}" for app in ("tmall", "douyin", "mall", "oms")),
+    *(f"messages worked off: {app}" for app in VENDORS if app != "oms"),
+    *(f"systems asked: {app}" for app in ("alipay", "wechat_pay", "qimen")),
+)
 # Long enough for every question to systems to be asked once more, and every list to be read.
 STILL = timedelta(hours=5)
 
@@ -42,4 +51,5 @@ def soak(
         day.freeze()
         day.run(STILL, is_stormy=False)
         judged = judge(day.outside, day.lives)
+        judged.open_ends.extend(f"never happened: {way}" for way in WAYS if way not in day.spent)
         return make_report(day, judged, causes, database=connection.vendor)
