@@ -61,6 +61,7 @@ MAX_PAUSE = 30.0  # seconds; a longer wait belongs to the schedule, not to a wor
 TOKEN_PATIENCE = 20.0  # seconds to wait for somebody else's refresh
 MAX_KEPT = 20_000  # characters of a body in the log
 PARALLEL = 4  # calls side by side where order does not matter
+MOST_MISSES = 2 * PARALLEL  # orders in a row without an answer: the vendor is away
 
 
 @dataclass
@@ -76,6 +77,43 @@ class _Entry:
     vendor_code: str = ""
     answer: str = ""
     row: int | None = None  # once it is written
+
+
+@dataclass
+class _Outage:
+    """Whether a vendor can be asked at all, as calls side by side find out.
+
+    A hundred orders asked with all patience of a vendor that is away outlast their worker. One
+    order that a vendor stumbles over is no outage: it takes several in a row.
+    """
+
+    misses: int = 0
+    error: ConnectorError | None = None
+
+    def note(self, found: Found | ConnectorError) -> Found | ConnectorError:
+        """Take an outcome into account; returns it."""
+        if not isinstance(found, ConnectorError):
+            self.misses = 0
+        elif _is_spent(found):
+            self.error = found
+        elif not may_retry(found) or found.code == "bad_answer" or _is_over(found):
+            self.misses = 0  # it is there, and has said so
+        else:
+            self.misses += 1
+            if self.misses >= MOST_MISSES:
+                self.error = found
+        return found
+
+
+def _is_spent(error: ConnectorError) -> bool:
+    """Whether nothing more may be asked for a while, of any order."""
+    fault = getattr(error, "fault", None)
+    return error.code == "over_budget" or (fault is not None and fault.wait_for_quota)
+
+
+def _is_over(error: ConnectorError) -> bool:
+    fault = getattr(error, "fault", None)
+    return fault is not None and bool(fault.refresh_token)
 
 
 @dataclass
@@ -239,15 +277,23 @@ class Session:
 
         The first goes alone, so that an ended authorisation is renewed before the rest starts. An
         authorisation that ends in between is renewed afterwards, and what it cost is done again.
+        Once the vendor is found to be away, the rest is not asked: each fails with the same words.
         """
         if not items:
             return []
-        first = self._one(do, items[0])
+        outage = _Outage()
+        first = outage.note(self._one(do, items[0]))
         if len(items) == 1:
             return [first]
         renew = self._keeps_tokens
+
+        def one(item: Item) -> Found | ConnectorError:
+            if outage.error is not None:
+                return outage.error
+            return outage.note(self._one_here(do, item))
+
         with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
-            rest = list(pool.map(lambda item: self._one_here(do, item), items[1:]))
+            rest = list(pool.map(one, items[1:]))
         found: list[Found | ConnectorError] = [first, *rest]
         for index, outcome in enumerate(found):
             if isinstance(outcome, VendorRefusal) and outcome.fault.refresh_token and renew():
