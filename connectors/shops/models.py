@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
 from django.conf import settings
@@ -177,6 +178,10 @@ class Connection(EnvironmentModel):
 
     def __str__(self) -> str:
         return str(self.source)
+
+    def may_be_called(self, now: datetime) -> bool:
+        """Whether it is switched on and the vendor has not told us to wait."""
+        return self.is_active and (self.paused_until is None or self.paused_until <= now)
 
     @property
     def trouble(self) -> Phrase | None:

@@ -31,6 +31,7 @@ from connectors.sync.limits import Limiter
 from connectors.sync.models import MESSAGE_PURPOSE, InboundMessage
 from connectors.sync.reading import read_orders
 from connectors.sync.registry import get_connector
+from connectors.sync.sweeps import ASKED_KINDS, ask_orders
 from connectors.sync.taking import (
     Reading,
     Taken,
@@ -321,16 +322,14 @@ def _follow_hints(
             .exclude(risk_state="")
             .values_list("order_no", flat=True)
         )
+    tools: dict[str, Any] = {"clock": clock, "sleep": sleep, "limiter": limiter}
     try:
-        taken, stopped = read_orders(
-            environment,
-            connection.pk,
-            numbers,
-            clock=clock,
-            sleep=sleep,
-            limiter=limiter,
-            in_review=in_review,
-        )
+        if connection.source.kind in ASKED_KINDS:  # a refund, told by its number alone
+            taken, stopped = ask_orders(environment, connection.pk, numbers, **tools)
+        else:
+            taken, stopped = read_orders(
+                environment, connection.pk, numbers, in_review=in_review, **tools
+            )
     except ConnectorError as error:
         taken, stopped = Taken(unread=frozenset(numbers)), error
     read = [m for m in messages if m.order_no not in taken.unread]

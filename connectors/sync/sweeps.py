@@ -12,13 +12,13 @@ import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from config.tenancy.models import Environment
 from config.tenancy.scope import for_environment
-from connectors.adapters import Answered, Asker
-from connectors.http import ConnectorError
+from connectors.adapters import Answered
+from connectors.http import ConnectorError, Retry
 from connectors.orders.models import Order
 from connectors.orders.statuses import Stage
 from connectors.shops.models import Channel, Connection, SourceKind
@@ -32,6 +32,7 @@ from connectors.sync.taking import Reading, Taken, put_aside, take_mapped
 from connectors.sync.transport import Clock, Session, Sleep, open_session
 
 SWEEP = "sweep"
+ASKED_KINDS = frozenset({SourceKind.GATEWAY, SourceKind.WMS})  # they have no list
 PER_RUN = 400
 CHUNK = 100
 FIRST_PAUSE = timedelta(minutes=2)
@@ -59,7 +60,7 @@ def sweep(
     """Ask one system about the orders that are due; returns what was taken in.
 
     Call it outside any scope. When nobody is left to ask about, the source counts as complete up to
-    the beginning of the sweep.
+    the beginning of the sweep. A connection that is switched off or told to wait is not asked.
     """
     with hold_stream(environment, connection_id, SWEEP, clock=clock) as is_ours:
         if not is_ours:
@@ -68,21 +69,19 @@ def sweep(
         session = open_session(
             environment, connection_id, clock=clock, sleep=sleep, limiter=limiter
         )
-        if not isinstance(session.client, Asker):
+        connection = session.connection
+        if connection.source.kind not in ASKED_KINDS or not connection.may_be_called(now):
             return Taken()
         with for_environment(environment):
             Cursor.objects.filter(connection_id=connection_id, stream=SWEEP).update(slot=now)
-            numbers = list_questions(session.connection, now=now, limit=limit + 1)
+            numbers = list_questions(connection, now=now, limit=limit + 1)
             is_complete, numbers = len(numbers) <= limit, numbers[:limit]
             room = min(limit - len(numbers), SILENT_PER_RUN)
-            numbers += list_silent(session.connection, now=now, limit=room)
-            run = start_run(session.connection, SyncRun.Kind.SWEEP, now=now)
+            numbers += list_silent(connection, now=now, limit=room)
+            run = start_run(connection, SyncRun.Kind.SWEEP, now=now)
         total, error = Taken(), None
         if not numbers:  # nobody to ask about: is it there at all?
-            try:
-                session.call(lambda client: client.check())
-            except ConnectorError as failure:
-                error = failure
+            error = _check(session)
         for start in range(0, len(numbers), CHUNK):
             taken, error = ask(session, numbers[start : start + CHUNK])
             total += taken
@@ -117,7 +116,8 @@ def list_silent(connection: Connection, *, now: datetime, limit: int) -> list[st
     """Orders whose callback was probably lost, though nothing waits for it.
 
     At a WMS: orders it has and has not sent for long. At a gateway: orders the mall calls paid, by
-    this gateway or without saying by which, and the gateway has not spoken of.
+    this gateway or without saying by which, and the gateway has not spoken of; and presale orders
+    of long ago while their balance can be paid.
     """
     if limit <= 0:
         return []
@@ -125,12 +125,19 @@ def list_silent(connection: Connection, *, now: datetime, limit: int) -> list[st
     if kind == SourceKind.WMS:
         wanted = orders.filter(wms_received_at__lte=long_ago, wms_shipped_at__isnull=True)
     elif kind == SourceKind.GATEWAY:
-        wanted = orders.filter(
-            channel=Channel.PRIVATE_MALL,
+        paid = Q(
             paid_at__lte=now - NOTICE_AGE,
             paid_at__gt=now - PAYMENT_REACH,
-            gateway_paid_at__isnull=True,
             payment_method__in=["", get_connector(connection.vendor).label],
+        )
+        balance = Q(
+            stage=Stage.DEPOSIT_PAID,
+            placed_at__lte=now - PAYMENT_REACH,
+            balance_opens_at__lte=now - NOTICE_AGE,
+            balance_due_at__gt=now - PAYMENT_REACH,
+        )
+        wanted = orders.filter(
+            paid | balance, channel=Channel.PRIVATE_MALL, gateway_paid_at__isnull=True
         )
     else:
         return []
@@ -152,30 +159,72 @@ def ask(
 ) -> tuple[Taken, ConnectorError | None]:
     """Ask about these orders, some side by side, and take the answers in; outside any scope.
 
-    Returns the failure that stopped it, if one did: then what was answered is taken in all the same.
+    Returns the failure that stopped it, if one did: then what was answered is taken in all the
+    same, and the rest is `Taken.unread`. What is refused of one order alone is put aside.
     """
     answers: list[Answered | None | ConnectorError] = session.map(
         lambda client, number: client.ask(number), numbers
     )
     now, mapped, stopped = session.clock(), [], None
-    rejected, told = [], []
+    refused, told = [], []
     for number, answer in zip(numbers, answers, strict=True):
         if isinstance(answer, ConnectorError):
-            if answer.retry.value == "never" and getattr(answer, "fault", None) is None:
-                rejected.append((Reading({"order_no": number}, number), answer))
+            if _may_be_of_one(answer):
+                refused.append((number, answer))
             else:
                 stopped = answer
             continue
         told.append(number)
         if answer is not None:
             mapped.append((Reading(answer.payload, number), answer.mapped))
+    if refused and not told:  # nobody was told of: is it the orders, or is it us?
+        stopped = stopped or _check(session)
+        refused = refused if stopped is None else []
+    settled = {*told, *(number for number, _ in refused)}
     with for_environment(session.environment):
         session.write_log()
         taken = take_mapped(mapped, connection=session.connection, now=now, is_history=is_history)
-        for reading, error in rejected:
-            put_aside(session.connection, reading, error, now=now)
-        _remember(session.connection, told, now=now)
-    return taken + Taken(quarantined=len(rejected)), stopped
+        for number, error in refused:
+            put_aside(session.connection, Reading({"order_no": number}, number), error, now=now)
+        _remember(session.connection, [n for n in numbers if n in settled], now=now)
+    unread = frozenset(numbers) - settled
+    return taken + Taken(quarantined=len(refused), unread=unread), stopped
+
+
+def ask_orders(
+    environment: Environment,
+    connection_id: int,
+    numbers: Sequence[str],
+    *,
+    clock: Clock = timezone.now,
+    sleep: Sleep = time.sleep,
+    limiter: Limiter | None = None,
+) -> tuple[Taken, ConnectorError | None]:
+    """Ask about these orders out of turn, because a message named them. Call it outside any scope."""
+    session = open_session(environment, connection_id, clock=clock, sleep=sleep, limiter=limiter)
+    taken, stopped = ask(session, numbers)
+    with for_environment(environment):
+        session.write_log()
+        if stopped is not None:
+            session.note_failure(stopped)
+    return taken, stopped
+
+
+def _may_be_of_one(error: ConnectorError) -> bool:
+    """Whether a failure can be about the one order that was asked about, and its neighbours pass."""
+    fault = getattr(error, "fault", None)
+    if fault is not None and (fault.refresh_token or fault.wait_for_quota or fault.resync_clock):
+        return False
+    return error.retry is Retry.NEVER or error.code == "bad_answer"
+
+
+def _check(session: Session) -> ConnectorError | None:
+    """Why the system cannot be asked at all; None when it answers."""
+    try:
+        session.call(lambda client: client.check())
+    except ConnectorError as failure:
+        return failure
+    return None
 
 
 def _remember(connection: Connection, numbers: Sequence[str], *, now: datetime) -> None:

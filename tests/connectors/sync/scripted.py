@@ -19,13 +19,12 @@ from django.db import connection as database
 from config.tenancy.models import Environment
 from config.tenancy.scope import for_environment
 from connectors.adapters import Answered, PulledMessage, VendorRefusal
-from connectors.channels.registry import CHANNELS
 from connectors.http import ConnectorError, Retry
 from connectors.shops.connections import create_connection
 from connectors.shops.models import Connection
 from connectors.shops.services import get_or_create_shop
+from connectors.sync import registry
 from connectors.sync.limits import Limiter
-from connectors.systems.registry import SYSTEMS
 from connectors.wire import Fault, PayloadError
 from tests.connectors.sync.conftest import START
 
@@ -155,12 +154,16 @@ class Bench:
 
     def script(self, vendor: str) -> Any:
         """Have a vendor speak from a script from now on; returns the script."""
-        table = CHANNELS if vendor in CHANNELS else SYSTEMS
         made = ListedVendor() if KINDS[vendor] in ("channel", "oms") else AskedVendor()
-        changed = {**table, vendor: replace(table[vendor], open=lambda access: made)}
-        name = "CHANNELS" if table is CHANNELS else "SYSTEMS"
-        self.monkeypatch.setattr(f"connectors.sync.registry.{name}", changed)
+        self.change(vendor, open=lambda access: made)
         return made
+
+    def change(self, vendor: str, **changes: Any) -> None:
+        """Have a connector be otherwise."""
+        name = "CHANNELS" if vendor in registry.CHANNELS else "SYSTEMS"
+        table = getattr(registry, name)
+        changed = {**table, vendor: replace(table[vendor], **changes)}
+        self.monkeypatch.setattr(registry, name, changed)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -39,7 +38,6 @@ from connectors.sync.pushes import (
     work_messages,
 )
 from connectors.sync.services import INBOXING, Job, list_jobs
-from connectors.systems.registry import SYSTEMS
 from connectors.wire import Mapped
 from tests.connectors.sync.outside import Outside
 from tests.connectors.sync.scripted import ODD, QUOTA, UNREACHABLE, Bench, break_statement
@@ -258,9 +256,11 @@ def test_a_record_for_a_vendor_without_a_door_is_kept_and_not_worked_at_for_ever
     assert work(bench, connection)[1] == 0
 
 
-@pytest.mark.parametrize("failure", [ODD, KeyError("a gap of ours")])
+@pytest.mark.parametrize(
+    ("failure", "code"), [(ODD, "payload_field"), (KeyError("a gap of ours"), "mapping_failed")]
+)
 def test_a_message_that_cannot_be_read_is_put_aside_and_its_neighbours_pass(
-    bench: Bench, failure: Exception
+    bench: Bench, failure: Exception, code: str
 ) -> None:
     connection, _ = bench.connect("private_mall")
     store(bench, connection, [record_of(f"M{n}", bench) for n in range(3)])
@@ -272,8 +272,7 @@ def test_a_message_that_cannot_be_read_is_put_aside_and_its_neighbours_pass(
                 raise failure
             return plain.map(item, **more)
 
-    connector = replace(pushes.get_connector("private_mall"), push=Door())
-    bench.monkeypatch.setattr(pushes, "get_connector", lambda vendor: connector)
+    bench.change("private_mall", push=Door())
 
     taken, settled = work(bench, connection)
 
@@ -281,7 +280,7 @@ def test_a_message_that_cannot_be_read_is_put_aside_and_its_neighbours_pass(
     assert orders(bench.environment) == ["M0", "M2"]
     with for_environment(bench.environment, write=False):
         kept = Quarantine.objects.get()
-    assert (kept.order_no, kept.reveal_payload()["order_no"]) == ("M1", "M1")
+    assert (kept.order_no, kept.reveal_payload()["order_no"], kept.code) == ("M1", "M1", code)
 
 
 def test_a_message_whose_key_is_gone_waits_for_it_and_its_neighbours_pass(
@@ -321,8 +320,7 @@ def test_a_payment_before_its_order_waits_here_and_meets_it(bench: Bench) -> Non
             )
             return Answered(Mapped(payment, ()), item.payload)
 
-    connectors = {**SYSTEMS, "alipay": replace(SYSTEMS["alipay"], push=Door())}
-    bench.monkeypatch.setattr("connectors.sync.registry.SYSTEMS", connectors)
+    bench.change("alipay", push=Door())
     store(bench, gateway, [PushItem("record", "pay:1", "trade_status_sync", "M1", paid)])
 
     work(bench, gateway)
