@@ -31,22 +31,27 @@ from connectors.adapters.base import (
     Tokens,
     VendorRefusal,
 )
+from connectors.adapters.consent import Authoriser, ConsentPage, Grant, OwnAuthoriser
 from connectors.adapters.lists import ListRules, Paging
 
 __all__ = [
     "Access",
     "Answered",
     "Asker",
+    "Authoriser",
     "Client",
     "Connector",
+    "ConsentPage",
     "CredentialField",
     "DeliveryOrders",
+    "Grant",
     "ListRules",
     "Listed",
     "ListedOrder",
     "Lister",
     "Messages",
     "Outgoing",
+    "OwnAuthoriser",
     "Paging",
     "PulledMessage",
     "PushAnswer",

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from connectors.adapters.lists import ListRules
 from connectors.http import ConnectorError, Response, Retry
 from connectors.orders.canonical import CanonicalOrder, CanonicalRecord
 from connectors.wire import Fault, Mapped, Verified
+
+if TYPE_CHECKING:
+    from connectors.adapters.consent import ConsentPage
 
 # -- one call ----------------------------------------------------------------------------------
 
@@ -328,6 +331,7 @@ class Connector:
     limit: RateLimit = RateLimit()
     help: str = ""
     retry_pauses: tuple[float, ...] = (1.0, 3.0, 9.0)  # seconds before the tries after the first
+    consent: ConsentPage | None = None  # where a merchant gives access on the platform's own page
 
     def list_streams(self, config: Mapping[str, Any]) -> Mapping[str, ListRules]:
         """The lists of a connection with this configuration, by name."""

@@ -21,6 +21,7 @@ from config.secrets import decrypt, encrypt
 from config.tenancy.models import User
 from connectors.http import check_literal
 from connectors.shops.addresses import list_allowed_addresses
+from connectors.shops.identity import SHOP_ID, SHOP_NAME
 from connectors.shops.models import Connection, Shop, Source
 from connectors.shops.services import get_or_create_source
 
@@ -150,7 +151,7 @@ def claim_tokens(connection_id: int, *, version: int, now: datetime) -> str:
     `version` is the token version that was found wanting: when the tokens have changed since then,
     nothing is claimed, for the new ones may do.
     """
-    holder = uuid4().hex
+    holder = f"{version}-{uuid4().hex}"[:32]
     claimed = (
         Connection.objects.filter(pk=connection_id, token_version=version)
         .filter(Q(token_lease_until__isnull=True) | Q(token_lease_until__lte=now))
@@ -176,6 +177,8 @@ def store_tokens(
     with transaction.atomic():
         row: Connection = Connection.objects.select_for_update(no_key=True).get(pk=connection_id)
         is_ours = row.token_holder == holder
+        if not is_ours and row.token_version != int(holder.partition("-")[0]):
+            return False  # others are there: of another refresh, or of a new authorisation
         secrets = reveal_secrets(row)
         secrets["access_token"] = access_token
         if refresh_token:
@@ -188,6 +191,56 @@ def store_tokens(
             row.token_holder, row.token_lease_until = "", None
         row.save()
     return is_ours
+
+
+def authorise_connection(
+    connection: Connection,
+    *,
+    access_token: str,
+    refresh_token: str,
+    expires_at: datetime | None,
+    refresh_expires_at: datetime | None,
+    shop_id: str,
+    shop_name: str,
+    actor: User | None,
+    now: datetime,
+) -> Connection:
+    """Store what a merchant's consent gave; whatever was wrong is over, and so is the old access.
+
+    `shop_id` is the platform's own number of the shop, `shop_name` its name there; both are kept.
+    A refresh that is under way meanwhile stores nothing any more. Raises BadInput when another
+    connection of this platform has that shop.
+    """
+    with transaction.atomic():
+        row: Connection = Connection.objects.select_for_update(no_key=True).get(pk=connection.pk)
+        same_shop = Connection.objects.filter(vendor=row.vendor, config__authorised_shop_id=shop_id)
+        other = same_shop.exclude(pk=row.pk).select_related("source").first()
+        if other is not None:
+            raise BadInput(
+                gettext_noop("这家店铺已经接入为「%(name)s」，请到它的页面上重新授权"),
+                code="authorised_elsewhere",
+                name=str(other),
+            )
+        secrets = reveal_secrets(row) | {"access_token": access_token}
+        secrets.pop("refresh_token", None)  # of the authorisation before
+        if refresh_token:
+            secrets["refresh_token"] = refresh_token
+        row.secrets_sealed, row.secret_hints = _seal(secrets), hint_secrets(secrets)
+        row.config = row.config | {SHOP_ID: shop_id, SHOP_NAME: shop_name}
+        row.token_version += 1
+        row.token_holder, row.token_lease_until = "", None
+        row.access_expires_at, row.refresh_expires_at = expires_at, refresh_expires_at
+        row.authorised_at = now
+        clear_trouble(row)
+        row.save()
+        record(
+            action="connection.authorise",
+            subject=str(row),
+            actor=actor,
+            now=now,
+            details={"shop": shop_name, "shop_id": shop_id},
+        )
+    return row
 
 
 def release_tokens(connection_id: int, *, holder: str) -> None:

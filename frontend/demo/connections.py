@@ -8,10 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.urls import reverse
 
 from config.errors import gettext_noop
 from config.tenancy.models import Environment, User
 from config.tenancy.scope import for_environment
+from connectors.adapters.consent import PAGE_ADDRESS
 from connectors.shops.addresses import approve_address, list_allowed_addresses, request_address
 from connectors.shops.connections import change_connection, create_connection
 from connectors.shops.models import Connection
@@ -22,6 +24,9 @@ from frontend.demo.places import Place, simulators_address, simulators_port
 
 PURPOSE = gettext_noop("演示用的本机平台模拟器")
 
+
+# Where the simulators' authorisation pages are, below their own address.
+CONSENT_PAGES: Mapping[str, str] = {"tmall": "/oauth/authorize", "douyin": "/authorize"}
 
 # The form of the generic connector, filled in for the simulated OMS.
 OMS_FORM: Mapping[str, str] = {
@@ -81,7 +86,11 @@ def list_wanted(keys: Keys) -> tuple[Wanted, ...]:
         ),
         Wanted(
             "douyin", "douyin", "channel", douyin.shop, 5, ("douyin", douyin.shop),
-            {"app_key": keys.douyin.app_key},
+            {
+                "app_key": keys.douyin.app_key,
+                "service_id": keys.douyin.app_key[-5:],
+                "shop_id": douyin.shop_id,
+            },
             {
                 "app_secret": keys.douyin.secret,
                 "access_token": douyin.access_token,
@@ -153,6 +162,8 @@ def install_connections(
     with for_environment(environment):
         for wanted in list_wanted(keys):
             address = f"{simulators_address()}/{place.spec.key}/{wanted.app}"
+            page = CONSENT_PAGES.get(wanted.app)
+            places = {PAGE_ADDRESS: address + page} if page else {}
             found = (
                 Connection.objects.select_related("source")
                 .filter(source__kind=wanted.kind, source__name=wanted.name)
@@ -165,15 +176,19 @@ def install_connections(
                     name=wanted.name,
                     shop=get_or_create_shop(*wanted.shop) if wanted.shop else None,
                     base_url=address,
-                    config=wanted.config,
+                    config={**wanted.config, **places},
                     secrets=wanted.secrets,
                     actor=None,
                     now=now,
                     every_minutes=wanted.every_minutes,
                     is_active=False,
                 )
-            elif found.base_url != address:
-                found = change_connection(found, actor=None, now=now, base_url=address)
+            else:
+                # A demo that was made before keeps what is its own, and learns what is new.
+                config = {**wanted.config, **found.config, **places}
+                found = change_connection(
+                    found, actor=None, now=now, base_url=address, config=config
+                )
             made[wanted.app] = found
     return made
 
@@ -191,3 +206,9 @@ def list_targets(environment: Environment, connections: Mapping[str, Connection]
     """Where each simulator sends its callbacks: the product's inbound addresses on this machine."""
     base = f"http://127.0.0.1:{settings.HEDAO_PORT}/in/{environment.public_id}"
     return {app: f"{base}/{connection.public_id}/" for app, connection in connections.items()}
+
+
+def name_callback() -> dict[str, str]:
+    """The way back from Douyin's authorisation page, as its application would register it."""
+    place = reverse("connection_authorised")
+    return {"douyin.callback": f"http://127.0.0.1:{settings.HEDAO_PORT}{place}"}

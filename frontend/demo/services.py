@@ -26,6 +26,7 @@ from frontend.demo.connections import (
     allow_simulators,
     install_connections,
     list_targets,
+    name_callback,
 )
 from frontend.demo.first_read import read_everything
 from frontend.demo.notifications import install_notifications
@@ -113,7 +114,8 @@ def seed_place(
             _("%(place)s：%(count)s 单已读入并评分，用时 %(seconds)d 秒")
             % {"place": environment, "count": _count_orders(environment), "seconds": seconds}
         )
-    name_targets(place.spec.key, list_targets(environment, connections))
+    targets = list_targets(environment, connections) | name_callback()
+    name_targets(place.spec.key, targets)
     open_place(place.spec.key)
 
 

@@ -15,12 +15,15 @@ from urllib.parse import urlsplit
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 
-from config.errors import Phrase
+from config.errors import BadInput, Phrase
 from config.secrets import decrypt, encrypt
-from config.wording import say
+from config.wording import say, say_error
 from connectors.adapters.base import Connector, CredentialField
+from connectors.adapters.consent import PAGE_ADDRESS, TOKEN_NAMES, check_page_address
 from connectors.shops.connections import hint_secrets
 
+# What a platform tells once somebody has agreed there.
+TOLD_BY_PLATFORM = TOKEN_NAMES | {"name"}
 DRAFT_PURPOSE = "connection.draft"
 MAX_NAME, MAX_URL, MAX_ANSWER, MAX_SHOWN = 60, 300, 8000, 4000
 PREFIX = "f_"
@@ -31,7 +34,8 @@ ADDRESS_CODES = frozenset({"address_refused", "name_not_resolved"})
 class Draft:
     """A connection that is being filled in. `sealed` holds its secrets, `trial` what a call said.
 
-    `kept` are the hints of secrets that are stored with the connection already.
+    `kept` are the hints of secrets that are stored with the connection already. `authorised`: whose
+    consent its tokens come from, and until when (ISO texts); None for tokens that were pasted.
     """
 
     key: str
@@ -46,6 +50,7 @@ class Draft:
     kept: dict[str, str] = field(default_factory=dict)
     sample: dict[str, Any] | None = None
     preview: list[dict[str, Any]] | None = None
+    authorised: dict[str, Any] | None = None
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -123,12 +128,21 @@ def list_questions(
     ]
 
 
-def read_form(connector: Connector, draft: Draft, posted: QueryDict) -> dict[str, str]:
-    """Take the answers into the draft; what is wrong by field ("name", "base_url", or a field's)."""
+def read_form(
+    connector: Connector,
+    draft: Draft,
+    posted: QueryDict,
+    *,
+    may_lack: frozenset[str] = frozenset(),
+) -> dict[str, str]:
+    """Take the answers into the draft; what is wrong by field ("name", "base_url", or a field's).
+
+    `may_lack`: what need not be answered yet.
+    """
     errors: dict[str, str] = {}
     if "name" in posted:
         draft.name = " ".join(posted.get("name", "").split())[:MAX_NAME]
-    if not draft.name:
+    if not draft.name and "name" not in may_lack:
         errors["name"] = _("请填写名称，例如店铺在平台上的名字")
     draft.base_url = posted.get("base_url", draft.base_url).strip()[:MAX_URL].rstrip("/")
     if problem := check_address(draft.base_url):
@@ -143,16 +157,36 @@ def read_form(connector: Connector, draft: Draft, posted: QueryDict) -> dict[str
         elif f.is_secret:
             if answer:
                 secrets[f.name] = answer
+                if f.name in TOKEN_NAMES:
+                    draft.authorised = None  # pasted: nobody knows whose they are
         elif answer:
             draft.config[f.name] = answer
         else:
             draft.config.pop(f.name, None)
-        is_there = f.name in (secrets | draft.kept if f.is_secret else draft.config)
-        if f.is_required and not is_there:
-            errors.setdefault(f.name, _("请填写「%(label)s」") % {"label": _(f.label)})
+        if f.name == PAGE_ADDRESS and answer:
+            try:
+                check_page_address(answer)
+            except BadInput as error:
+                errors[f.name] = say_error(error)
     draft.seal(secrets)
+    for name in list_unanswered(connector, draft):
+        if name not in may_lack:
+            errors.setdefault(name, _ask_for(connector, name))
     draft.is_filled, draft.trial, draft.preview = not errors, None, None
     return errors
+
+
+def list_unanswered(connector: Connector, draft: Draft) -> list[str]:
+    """The names of what has to be answered and is not."""
+    there = draft.config.keys() | draft.hints.keys() | draft.kept.keys()
+    return [f.name for f in connector.fields if f.is_required and f.name not in there]
+
+
+def _ask_for(connector: Connector, name: str) -> str:
+    label = {"label": _(next(f.label for f in connector.fields if f.name == name))}
+    if connector.consent is not None and name in TOKEN_NAMES:
+        return _("请点「去授权」，或粘贴「%(label)s」") % label
+    return _("请填写「%(label)s」") % label
 
 
 def check_address(address: str) -> str:

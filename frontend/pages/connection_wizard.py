@@ -9,6 +9,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -29,7 +30,11 @@ from config.wording import say_error
 from connectors.adapters.base import Connector
 from connectors.http import AddressRefused, check_literal
 from connectors.shops.addresses import list_allowed_addresses
-from connectors.shops.connections import create_connection, record_success
+from connectors.shops.connections import (
+    authorise_connection,
+    create_connection,
+    record_success,
+)
 from connectors.shops.models import Connection, SourceKind
 from connectors.shops.services import get_or_create_shop
 from connectors.sync.registry import get_connector, list_connectors
@@ -177,11 +182,11 @@ def connection_draft(request: Any, key: str) -> HttpResponse:
     wizard = Wizard(request)
     draft = wizard.get(key)
     if request.method == "GET":
-        return _render_draft(request, wizard, draft, {})
-    errors = _read(request, wizard, draft) or _judge_address(request, draft)
+        return render_draft(request, wizard, draft, {})
+    errors = read_answers(request, wizard, draft) or judge_address(request, draft)
     wizard.save()
     if errors:
-        return _render_draft(request, wizard, draft, errors, status=400)
+        return render_draft(request, wizard, draft, errors, status=400)
     following = wizard.after(key)
     return redirect("connection_draft", following.key) if following else redirect("connection_plan")
 
@@ -195,10 +200,10 @@ def connection_draft_try(request: Any, key: str) -> HttpResponse:
         wizard = Wizard(request)
         draft = wizard.get(key)
         is_sampling = request.POST.get("action") == "sample"
-        errors = _read(request, wizard, draft, is_sampling=is_sampling)
+        errors = read_answers(request, wizard, draft, is_sampling=is_sampling)
         wizard.save()
         if errors:
-            return _render_draft(request, wizard, draft, errors, status=400)
+            return render_draft(request, wizard, draft, errors, status=400)
     if is_sampling and form_groups.is_described(draft.vendor):
         return _sample(request, wizard, draft)
     trial = try_connection(
@@ -217,7 +222,7 @@ def connection_draft_try(request: Any, key: str) -> HttpResponse:
     if not trial.ok:
         note_refusal(request, draft.name, trial.code)
         with for_environment(request.environment, write=False):
-            return _render_draft(request, wizard, draft, {}, status=400)
+            return render_draft(request, wizard, draft, {}, status=400)
     return redirect("connection_draft", key)
 
 
@@ -229,7 +234,7 @@ def _sample(request: Any, wizard: Wizard, draft: Draft) -> HttpResponse:
     if draft.sample["code"]:
         note_refusal(request, draft.name, draft.sample["code"])
         with for_environment(request.environment, write=False):
-            return _render_draft(request, wizard, draft, {}, status=400)
+            return render_draft(request, wizard, draft, {}, status=400)
     return redirect(f"{reverse('connection_draft', args=[draft.key])}#sample")
 
 
@@ -257,13 +262,23 @@ def connection_draft_remove(request: Any, key: str) -> HttpResponse:
     return redirect("connection_draft", following.key) if following else redirect("connection_plan")
 
 
-def _read(
-    request: Any, wizard: Wizard, draft: Draft, *, is_sampling: bool = False
+def read_answers(
+    request: Any,
+    wizard: Wizard,
+    draft: Draft,
+    *,
+    is_sampling: bool = False,
+    is_authorising: bool = False,
 ) -> dict[str, str]:
+    """Take what was typed into the draft; what is wrong with it, by field.
+
+    `is_authorising`: tokens and the shop's name may be missing, the platform is about to tell them.
+    """
     connector = get_connector(draft.vendor)
-    errors = forms.read_form(connector, draft, request.POST)
+    may_lack = forms.TOLD_BY_PLATFORM if is_authorising else frozenset()
+    errors = forms.read_form(connector, draft, request.POST, may_lack=may_lack)
     errors = form_groups.check_settings(draft, draft.secrets, is_sampling=is_sampling) | errors
-    draft.is_filled = not errors and not is_sampling
+    draft.is_filled = not errors and not is_sampling and not is_authorising
     name = _name_source(connector, draft)
     kinds = {c.code: c.kind for c in list_connectors()}
     is_twice = any(
@@ -283,7 +298,7 @@ def _read(
     return errors
 
 
-def _judge_address(request: Any, draft: Draft) -> dict[str, str]:
+def judge_address(request: Any, draft: Draft) -> dict[str, str]:
     """What a test call would refuse at once: an address that is written as one inside."""
     try:
         check_literal(draft.base_url, allowed=list_allowed_addresses())
@@ -302,13 +317,16 @@ def _name_source(connector: Connector, draft: Draft) -> str:
     return draft.name if platform in draft.name else f"{platform} {draft.name}"
 
 
-def _render_draft(
+def render_draft(
     request: Any, wizard: Wizard, draft: Draft, errors: Mapping[str, str], *, status: int = 200
 ) -> HttpResponse:
+    """The page of one draft with what is wrong with it."""
     connector = get_connector(draft.vendor)
     context = form_groups.describe_form(connector, draft, errors) | {
         "connector_label": _(connector.label),
         "is_channel": connector.kind == SourceKind.CHANNEL,
+        "now": timezone.now(),
+        "callback": request.build_absolute_uri(reverse("connection_authorised")),
         "following": wizard.after(draft.key),
     }
     return _render(request, "connections/draft.html", wizard, 2, context, status=status)
@@ -370,12 +388,35 @@ def _make_all(request: Any, wizard: Wizard) -> list[Connection]:
                 now=now,
                 every_minutes=wizard.every_minutes,
             )
+            if draft.authorised is not None:
+                row = _store_authorisation(row, draft, request.user, now)
             if draft.is_tried:
                 record_success(row, now=now)
             made.append(row)
     for row in made:
         wake_pull(request.environment, row)
     return made
+
+
+def _store_authorisation(row: Connection, draft: Draft, actor: Any, now: datetime) -> Connection:
+    """What the platform gave while the draft was filled in, with its ends and its shop."""
+    told, tokens = draft.authorised or {}, draft.secrets
+    ends = {name: told[name] for name in ("expires_at", "refresh_expires_at")}
+    return authorise_connection(
+        row,
+        access_token=tokens["access_token"],
+        refresh_token=tokens.get("refresh_token", ""),
+        expires_at=datetime.fromisoformat(ends["expires_at"]) if ends["expires_at"] else None,
+        refresh_expires_at=(
+            datetime.fromisoformat(ends["refresh_expires_at"])
+            if ends["refresh_expires_at"]
+            else None
+        ),
+        shop_id=told["shop_id"],
+        shop_name=told["shop_name"],
+        actor=actor,
+        now=now,
+    )
 
 
 @require_GET

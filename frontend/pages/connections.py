@@ -26,6 +26,7 @@ from config.tenancy.scope import for_environment
 from config.wording import say, say_error
 from connectors.adapters.base import Connector
 from connectors.shops.connections import change_connection, reveal_secrets
+from connectors.shops.identity import SHOP_ID, SHOP_NAME
 from connectors.shops.models import Connection
 from connectors.sync.health import Health, read_health
 from connectors.sync.registry import get_connector
@@ -127,6 +128,7 @@ def describe(health: Health, now: datetime) -> dict[str, Any]:
         "shown": min(behind, allowed) if behind is not None else 0,
         "is_late": behind is not None and behind > allowed,
         "remedy": _find_remedy(connection),
+        "has_consent": get_connector(connection.vendor).consent is not None,
         "quota": round(100 * health.calls_today / health.per_day) if health.per_day else None,
         "scan": health.scan,
         "next_at": _find_next(health),
@@ -197,6 +199,9 @@ def _list_settings(connector: Connector, connection: Connection) -> list[tuple[s
                 rows.append((_(f.label), "", connection.secret_hints[f.name] or "*"))
         elif value := connection.config.get(f.name, ""):
             rows.append((_(f.label), str(dict(f.choices).get(value, value)), ""))
+    if shop_id := connection.config.get(SHOP_ID):
+        name = connection.config.get(SHOP_NAME, "")
+        rows.append((_("授权的店铺"), f"{name} {shop_id}".strip(), ""))
     return rows
 
 

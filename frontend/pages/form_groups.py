@@ -14,6 +14,7 @@ from config.errors import AppError, BadInput
 from config.tenancy.models import Environment
 from config.wording import say, say_error
 from connectors.adapters.base import Connector
+from connectors.adapters.consent import TOKEN_NAMES
 from connectors.sync.sampling import PreviewRow, preview_rows, take_sample
 from connectors.systems.oms.adapter import GENERIC_OMS
 from connectors.systems.oms.spec import LABELS, OmsSpec, Problem
@@ -107,6 +108,10 @@ def describe_form(connector: Connector, draft: Draft, errors: Mapping[str, str])
     blank = OmsSpec()
     defaults = {f.name: getattr(blank, f.name) for f in connector.fields if f.choices and described}
     questions = list_questions(connector, draft, errors, defaults)
+    pasted: list[Question] = []
+    if connector.consent is not None:  # tokens come by a button; pasting them is the second way
+        pasted = [q for q in questions if q.field.name in TOKEN_NAMES]
+        questions = [q for q in questions if q.field.name not in TOKEN_NAMES]
     sample = draft.sample
     if sample is not None:
         sample = sample | {
@@ -120,10 +125,25 @@ def describe_form(connector: Connector, draft: Draft, errors: Mapping[str, str])
         "connector_help": _(connector.help) if connector.help else "",
         "groups": group_questions(draft.vendor, questions),
         "is_described": described,
+        "consent": connector.consent,
+        "pasted": pasted,
+        "is_pasting": any(q.error or (q.is_stored and not draft.authorised) for q in pasted),
+        "authorised": _say_authorised(draft),
         "errors": errors,
         "trial": say_trial(draft),
         "sample": sample,
         "preview": [_say_row(row) for row in draft.preview or []],
+    }
+
+
+def _say_authorised(draft: Draft) -> dict[str, Any] | None:
+    """Whose consent a draft has and until when, as the template shows it."""
+    if draft.authorised is None:
+        return None
+    ends = draft.authorised["expires_at"]
+    return {
+        "shop": draft.authorised["shop_name"] or draft.authorised["shop_id"],
+        "expires_at": datetime.fromisoformat(ends) if ends else None,
     }
 
 

@@ -62,3 +62,11 @@
   show(null);
   mark();
 })();
+
+// On the way to a platform's own public page nobody has to press twice. Without this file there is
+// the link; an address that is not the public one always waits for a person.
+(() => {
+  "use strict";
+  const onward = document.querySelector("a[data-forward]");
+  if (onward) location.replace(onward.href);
+})();

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from django.utils.translation import gettext
 
 from config.errors import gettext_noop
-from connectors.adapters import Access, Listed, ListedOrder, Outgoing, Tokens, VendorRefusal
+from connectors.adapters import Access, Grant, Listed, ListedOrder, Outgoing, Tokens, VendorRefusal
 from connectors.adapters.calls import check_status, get_secret, get_setting, read_answer
 from connectors.channels.douyin.lists import MAX_DEPTH, PAGE_SIZE
 from connectors.channels.douyin.signing import build_query, find_fault, write_param_json
@@ -28,6 +28,7 @@ from connectors.wire import PayloadError, Reader
 IN_REVIEW: Final = "_in_risk_review"
 _PAID: Final = 105  # paid, not to be shipped: in review, in a group, or being confirmed
 _ABNORMAL_REVIEW: Final = 2
+REFRESH_LIVES: Final = timedelta(days=14)
 _SECOND: Final = timedelta(seconds=1)
 # A business failure that says this is about an order Douyin does not have; its sub-code is a bare
 # number that no documentation explains.
@@ -174,13 +175,30 @@ class DouyinClient:
             data = self._call("token.refresh", params, with_token=False)
         except VendorRefusal as refusal:
             raise _for_a_person(refusal) from refusal
-        seconds = data.integer("expires_in")
-        return Tokens(
-            access_token=data.required_identifier("access_token", limit=500),
-            refresh_token=data.identifier("refresh_token", limit=500) or token,
-            expires_at=(
-                now + timedelta(seconds=min(seconds, 10**9)) if seconds and seconds > 0 else None
-            ),
+        tokens = _read_tokens(data, now)
+        return tokens if tokens.refresh_token else replace(tokens, refresh_token=token)
+
+    def create_tokens(self, code: str) -> Grant:
+        """The tokens for the code of the service market's page, which is good for ten minutes."""
+        return self._create({"grant_type": "authorization_code", "code": code})
+
+    def create_own_tokens(self) -> Grant:
+        """The tokens of the shop that owns the application; the same ones while they live.
+
+        Not confirmed: whether `shop_id` is wanted as a text or as a number (SDKs differ).
+        """
+        shop_id = get_setting(self._access.config, "shop_id", gettext_noop("店铺 ID"))
+        return self._create({"grant_type": "authorization_self", "code": "", "shop_id": shop_id})
+
+    def _create(self, params: Mapping[str, object]) -> Grant:
+        now = self._access.clock()
+        data = self._call("token.create", params, with_token=False)
+        tokens = _read_tokens(data, now)
+        return Grant(
+            # How long the refresh token lives is not in the answer: fourteen days (channels.md 5.1).
+            tokens=replace(tokens, refresh_expires_at=now + REFRESH_LIVES),
+            shop_id=data.required_identifier("shop_id"),
+            shop_name=data.text("shop_name", limit=200),
         )
 
     # -- one call ----------------------------------------------------------------------------------
@@ -273,6 +291,16 @@ def is_in_review(payload: object, *, is_listed: bool) -> bool:
     order = Reader(payload)
     told = order.raw(IN_REVIEW)
     return _is_held(order) and (told if isinstance(told, bool) else is_listed)
+
+
+def _read_tokens(data: Reader, now: datetime) -> Tokens:
+    seconds = data.integer("expires_in")
+    lives = timedelta(seconds=min(seconds, 10**9)) if seconds and seconds > 0 else None
+    return Tokens(
+        access_token=data.required_identifier("access_token", limit=500),
+        refresh_token=data.identifier("refresh_token", limit=500),
+        expires_at=now + lives if lives else None,
+    )
 
 
 def _for_a_person(refusal: VendorRefusal) -> VendorRefusal:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from config.errors import gettext_noop
-from connectors.adapters import Connector, CredentialField, RateLimit
+from connectors.adapters import Connector, ConsentPage, CredentialField, RateLimit
+from connectors.adapters.consent import make_address_field
 from connectors.channels.douyin.client import DouyinClient, is_in_review
 from connectors.channels.douyin.lists import CREATED, MODIFIED, REVIEW
 from connectors.channels.douyin.mapping import CHANNEL, STAGES, map_order
@@ -36,6 +37,23 @@ def map_listed(
     )
 
 
+def write_consent(config: Mapping[str, Any], callback: str, state: str) -> dict[str, str]:
+    """The parameters of the service market's page; the way back is registered, not sent.
+
+    Address and parameters read in public SDKs. Not confirmed: what comes back when a shop refuses.
+    """
+    return {"service_id": str(config.get("service_id") or ""), "state": state}
+
+
+CONSENT: Final = ConsentPage(
+    address="https://fuwu.jinritemai.com/authorize",
+    needs=("app_key", "app_secret", "service_id"),
+    write_query=write_consent,
+    sends_callback=False,
+    id_field="shop_id",
+    own_needs=("app_key", "app_secret", "shop_id"),
+)
+
 CONNECTOR: Final = Connector(
     code=CHANNEL,
     label=gettext_noop("抖音（抖店）"),
@@ -55,10 +73,24 @@ CONNECTOR: Final = Connector(
             help=gettext_noop("和 App Key 在同一页，点“查看”后复制；推送也用它验签"),
         ),
         CredentialField(
+            "service_id",
+            gettext_noop("服务 ID"),
+            is_required=False,
+            help=gettext_noop("工具型应用填：服务市场 → 我的服务里的编号，去授权时要用"),
+        ),
+        CredentialField(
+            "shop_id",
+            gettext_noop("店铺 ID"),
+            is_required=False,
+            help=gettext_noop("自用型应用填：抖店后台右上角的店铺 ID；不用跳转就能取得授权"),
+        ),
+        CredentialField(
             "access_token",
             gettext_noop("访问令牌"),
             is_secret=True,
-            help=gettext_noop("店铺在服务市场授权后取得的 access_token，有效 7 天，会自动刷新"),
+            help=gettext_noop(
+                "点「去授权」会自动取得；也可以粘贴 access_token，有效 7 天，会自动刷新"
+            ),
         ),
         CredentialField(
             "refresh_token",
@@ -73,6 +105,7 @@ CONNECTOR: Final = Connector(
             is_required=False,
             help=gettext_noop("只在更换密钥的当天填写：旧密钥签名的推送也会收下"),
         ),
+        make_address_field(CONSENT.address),
     ),
     open=DouyinClient,
     map_order=map_listed,
@@ -85,4 +118,5 @@ CONNECTOR: Final = Connector(
         "需要订单权限包，并把服务器的出口 IP 加进白名单。"
         "在开放平台的消息推送里填入本页给出的地址，订阅交易类消息，几秒内就能收到变化。"
     ),
+    consent=CONSENT,
 )

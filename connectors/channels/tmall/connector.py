@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from config.errors import gettext_noop
-from connectors.adapters import Connector, CredentialField, RateLimit
+from connectors.adapters import Connector, ConsentPage, CredentialField, RateLimit
+from connectors.adapters.consent import make_address_field
 from connectors.channels.tmall.client import TmallClient
 from connectors.channels.tmall.lists import CREATED, MODIFIED
 from connectors.channels.tmall.mapping import CHANNEL, STAGES, map_order
@@ -20,6 +21,28 @@ def map_trade(
     """The order of a trade; `stages` None: the shipped table."""
     return map_order(payload, shop=shop, stages=STAGES if stages is None else stages)
 
+
+def write_consent(config: Mapping[str, Any], callback: str, state: str) -> dict[str, str]:
+    """The parameters of TOP's authorisation page (its manual's page "用户授权介绍").
+
+    `redirect_uri` has to be on the domain that the application registered. A seller who refuses
+    comes back with error=access_denied.
+    """
+    return {
+        "response_type": "code",
+        "client_id": str(config.get("app_key") or ""),
+        "redirect_uri": callback,
+        "state": state,
+        "view": "web",
+    }
+
+
+CONSENT: Final = ConsentPage(
+    address="https://oauth.taobao.com/authorize",
+    needs=("app_key", "app_secret"),
+    write_query=write_consent,
+    account_field="seller_nick",
+)
 
 CONNECTOR: Final = Connector(
     code=CHANNEL,
@@ -44,7 +67,7 @@ CONNECTOR: Final = Connector(
             "access_token",
             gettext_noop("访问令牌（session）"),
             is_secret=True,
-            help=gettext_noop("店铺主账号在授权页同意后，回调里的 access_token"),
+            help=gettext_noop("点「去授权」会自动取得；也可以粘贴授权回调里的 access_token"),
         ),
         CredentialField(
             "refresh_token",
@@ -65,6 +88,7 @@ CONNECTOR: Final = Connector(
             is_required=False,
             help=gettext_noop("开放平台控制台 → 消息服务 → 用户分组；没有分组就不填"),
         ),
+        make_address_field(CONSENT.address),
     ),
     open=TmallClient,
     map_order=map_trade,
@@ -77,4 +101,5 @@ CONNECTOR: Final = Connector(
         "需要订单管理类权限的应用。除了定时读取，还会每 20 秒消费一次平台消息；"
         "请先在控制台开通消息服务。"
     ),
+    consent=CONSENT,
 )
