@@ -38,7 +38,8 @@ def consume(
 ) -> int:
     """Fetch what waits at the vendor; returns how many messages are new here.
 
-    Call it outside any scope. A vendor without a queue gives zero.
+    Call it outside any scope. A vendor without a queue gives zero, and so does a connection that is
+    switched off or told to wait. A failure is said on the connection, not raised.
     """
     with hold_stream(environment, connection_id, QUEUE, clock=clock) as is_ours:
         if not is_ours:
@@ -46,10 +47,12 @@ def consume(
         session = open_session(
             environment, connection_id, clock=clock, sleep=sleep, limiter=limiter
         )
-        if not isinstance(session.client, Messages):
+        if not session.connection.may_be_called(clock()):
             return 0
         new = 0
         try:
+            if not isinstance(session.client, Messages):
+                return 0
             _permit_once(session, environment, now=clock())
             for _ in range(MAX_CALLS):
                 found = session.call(lambda client: client.consume(PER_CALL))
