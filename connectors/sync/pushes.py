@@ -23,7 +23,6 @@ from config.tenancy.models import Environment
 from config.tenancy.scope import for_environment
 from connectors.adapters import Connector, PushAnswer, PushItem, PushRequest
 from connectors.http import ConnectorError
-from connectors.orders.models import Order
 from connectors.shops.connections import reveal_secrets
 from connectors.shops.models import Connection
 from connectors.sync.leases import hold_stream
@@ -316,20 +315,12 @@ def _follow_hints(
     Those whose order was not told this time wait longer and longer, then they are for a person.
     """
     numbers = list(dict.fromkeys(m.order_no for m in messages))
-    with for_environment(environment, write=False):
-        in_review = set(
-            Order.objects.filter(order_no__in=numbers, shop=connection.shop)
-            .exclude(risk_state="")
-            .values_list("order_no", flat=True)
-        )
     tools: dict[str, Any] = {"clock": clock, "sleep": sleep, "limiter": limiter}
     try:
         if connection.source.kind in ASKED_KINDS:  # a refund, told by its number alone
             taken, stopped = ask_orders(environment, connection.pk, numbers, **tools)
         else:
-            taken, stopped = read_orders(
-                environment, connection.pk, numbers, in_review=in_review, **tools
-            )
+            taken, stopped = read_orders(environment, connection.pk, numbers, **tools)
     except ConnectorError as error:
         taken, stopped = Taken(unread=frozenset(numbers)), error
     read = [m for m in messages if m.order_no not in taken.unread]

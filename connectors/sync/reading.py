@@ -494,6 +494,18 @@ def _list_wanted(
     return [number for number in numbers if not is_here(number)]
 
 
+def _list_in_review(session: Session, order_nos: Sequence[str]) -> frozenset[str]:
+    """Those of the orders that the platform's review list named when it was last read."""
+    if REVIEW_STREAM not in session.connector.list_streams(session.connection.config):
+        return frozenset()
+    with for_environment(session.environment, write=False):
+        return frozenset(
+            Order.objects.filter(order_no__in=list(order_nos), shop=session.connection.shop)
+            .exclude(risk_state="")
+            .values_list("order_no", flat=True)
+        )
+
+
 def read_orders(
     environment: Environment,
     connection_id: int,
@@ -502,17 +514,18 @@ def read_orders(
     clock: Clock = timezone.now,
     sleep: Sleep = time.sleep,
     limiter: Limiter | None = None,
-    in_review: Collection[str] = (),
 ) -> tuple[Taken, ConnectorError | None]:
     """Read these orders anew, one detail call each, and take them in. Call it outside any scope.
 
     For messages that only name an order, for orders beyond the list's reach, for a person who
-    wants to know now. `in_review`: those the platform's review list named when it was last read.
+    wants to know now. One that the platform's review list named stays in review until that list
+    says otherwise.
     Returns what came of it and a failure that was not one order's, if there was one: the orders it
     kept from being read are `Taken.unread`.
     """
     session = open_session(environment, connection_id, clock=clock, sleep=sleep, limiter=limiter)
     rows = [ListedOrder(number) for number in dict.fromkeys(order_nos)]
+    in_review = _list_in_review(session, order_nos)
     found = session.map(lambda client, row: client.read_order(row.order_no), rows)
     readings, failures, stopped = [], [], None
     unread: set[str] = set()

@@ -11,7 +11,7 @@ from connectors.orders.models import Order
 from connectors.shops.models import Connection
 from connectors.simulators.life import Life, LifeLine
 from connectors.sync.models import CallLog, CallOrder, Cursor, Quarantine, SyncRun
-from connectors.sync.reading import pull
+from connectors.sync.reading import pull, read_orders
 from tests.connectors.sync.outside import Outside
 from tests.factories import World
 
@@ -177,6 +177,30 @@ def test_an_answer_nobody_can_read_leaves_its_window_open(outside: Outside) -> N
         mark = Cursor.objects.get(stream="modified").done_until
     assert mark is not None
     assert mark < outside.now() - timedelta(minutes=59)
+
+
+@pytest.mark.parametrize("app", ["tmall", "douyin"])
+def test_an_order_in_review_stays_in_review_when_it_is_read_anew(
+    outside: Outside, app: str
+) -> None:
+    """Douyin says so on a list of its own, Tmall in the order."""
+    life = make_life(outside, 1, channel=app, shop=outside.shops[app], risk_words="收货地址异常")
+    life.risk_from = life.paid + timedelta(minutes=1)
+    outside.add(life)
+    connection = outside.connect(app)
+    pull(outside.environment, connection.pk, **outside.tools)
+    with for_environment(outside.environment, write=False):
+        before = Order.objects.get().risk_state
+
+    taken, error = read_orders(outside.environment, connection.pk, [life.order_no], **outside.tools)
+
+    with for_environment(outside.environment, write=False):
+        order = Order.objects.get()
+        assert not Quarantine.objects.exists()
+    assert (error, taken.quarantined) == (None, 0)
+    assert before
+    assert order.risk_state == before
+    assert order.stage == "platform_hold"
 
 
 def test_another_environment_cannot_pull_this_connection(outside: Outside, world: World) -> None:
