@@ -508,3 +508,22 @@ def test_moments_of_windows_are_whole_seconds_in_any_zone() -> None:
     client.count_orders("modified", START.astimezone(UTC), END.astimezone(SHANGHAI))
 
     assert _form(gateway)["end_modified"] == "2025-11-11 00:15:00"
+
+
+@pytest.mark.parametrize("nick", ["云裳旗舰店", "%E4%BA%91%E8%A3%B3%E6%97%97%E8%88%B0%E5%BA%97"])
+def test_a_code_gives_the_session_and_tells_whose_it_is(nick: str) -> None:
+    told = {
+        "access_token": "new-session", "refresh_token": "new-refresh", "expires_in": 86400,
+        "re_expires_in": 0, "taobao_user_id": 2200000001, "taobao_user_nick": nick,
+    }  # fmt: skip
+    answer = {"top_auth_token_create_response": {"token_result": json.dumps(told)}}
+    client, gateway = _client(reply(answer))
+
+    grant = client.create_tokens("code-1")
+
+    assert (grant.shop_id, grant.shop_name) == ("2200000001", "云裳旗舰店")
+    assert grant.tokens.expires_at == NOW + timedelta(days=1)
+    assert grant.tokens.refresh_expires_at is None
+    form = _form(gateway)
+    assert (form["method"], form["code"]) == ("taobao.top.auth.token.create", "code-1")
+    assert "session" not in form
