@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUN = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-reset test lint bench fuzz screenshots
+.PHONY: help setup demo demo-reset test lint bench fuzz soak screenshots
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -29,6 +29,9 @@ bench: setup  ## measurements, printed and not asserted
 fuzz: setup  ## both plans of the formula language over a million cells (CELLS=... for another count)
 	@HEDAO_FUZZ_CELLS=$(or $(CELLS),1000000) $(RUN) -m pytest -q -s -k every_cell \
 		tests/rules_engine/formula/test_plans_agree.py
+
+soak: setup  ## a day of 54,000 orders through all connectors with every fault on (ORDERS=..., SEED=...)
+	@$(RUN) tests/soak/run.py --orders $(or $(ORDERS),54000) --seed $(or $(SEED),7)
 
 screenshots: setup  ## every page at 1440 and 390 px, light and dark, into screenshots/
 	@$(RUN) tests/frontend/screenshots.py

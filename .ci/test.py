@@ -14,8 +14,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -23,8 +26,9 @@ PACKAGES = ["config", "rules_engine", "connectors", "workflows", "frontend"]
 UNIT = "not browser and not journey"
 ON_POSTGRES = f"{UNIT} and not any_database"
 BROWSER, JOURNEY = "browser and not journey", "journey"
-# Pure Python, or other people's wire: our database cannot change a result.
-PURE = ("tests/rules_engine/formula", "tests/connectors/simulators", "tests/connectors/wire")
+# The long ones come first (tests/conftest.py), and who is done takes over from the other.
+SIDE_BY_SIDE = ("-n", "2", "--dist", "worksteal")
+SOAKED_ORDERS = 2000
 NO_TESTS_COLLECTED = 5
 IS_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 INSTALL_CHROMIUM = "apt-get install -y chromium fonts-noto-cjk"
@@ -62,24 +66,29 @@ class Run:
         if not ok:
             self.failed.append(name)
 
-    def run(self, *command: str, **environment: str) -> tuple[int, str]:
-        """Run a program of the virtual environment; print and return what it says."""
+    def open(
+        self, *command: str, output: int | TextIO = subprocess.PIPE, **environment: str
+    ) -> subprocess.Popen[str]:
+        """Start a program of the virtual environment; its errors go where its output goes."""
         base = {**os.environ, "PYTHONUNBUFFERED": "1"}
         for name in ("DJANGO_SETTINGS_MODULE", "HEDAO_MODE", "DATABASE_URL", "REDIS_URL"):
             base.pop(name, None)  # a developer's shell must not steer the checks
         base["HEDAO_DATA"] = str(self.temporary / "data")
-        process = subprocess.Popen(  # noqa: S603 - commands are written in this file
+        return subprocess.Popen(  # noqa: S603 - commands are written in this file
             [str(BIN / command[0]), *command[1:]],
             cwd=ROOT,
             env={**base, **environment},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
         )
+
+    def run(self, *command: str, **environment: str) -> tuple[int, str]:
+        """Run a program of the virtual environment; print and return what it says."""
         lines = []
-        with process:
+        with self.open(*command, **environment) as process:
             for line in process.stdout or ():
                 sys.stdout.write(line)
                 sys.stdout.flush()
@@ -128,32 +137,56 @@ def lint(run: Run) -> None:
 def lanes(run: Run) -> None:
     """The tests: on SQLite, on PostgreSQL as the application role, in a browser with workers."""
     install_gettext(run)
-    run.step("tests on SQLite", lambda: run.pytest(UNIT, "-n", "2"))
+    run.step("tests on SQLite", lambda: run.pytest(UNIT, *SIDE_BY_SIDE))
     run.step("tests on PostgreSQL as the application role", lambda: postgres_lane(run))
     run.step("tests in the browser, with workers and Redis", lambda: real_lane(run))
 
 
 def postgres_lane(run: Run) -> bool:
-    given, pure = os.environ.get("TEST_DATABASE_URL"), [f"--ignore={path}" for path in PURE]
+    given = os.environ.get("TEST_DATABASE_URL")
     if given:
-        return run.pytest(ON_POSTGRES, "-n", "2", *pure, TEST_DATABASE_URL=given)
+        return run.pytest(ON_POSTGRES, *SIDE_BY_SIDE, TEST_DATABASE_URL=given)
     sys.path.insert(0, str(ROOT))
     from tests.postgres_server import run_postgres
 
     with run_postgres() as url:
-        return run.pytest(ON_POSTGRES, "-n", "2", *pure, TEST_DATABASE_URL=url)
+        return run.pytest(ON_POSTGRES, *SIDE_BY_SIDE, TEST_DATABASE_URL=url)
 
 
 def real_lane(run: Run) -> bool:
-    if install_chromium(run):
-        # Pages side by side; a journey has workers of its own and wants the machine for itself.
+    """Pages side by side; then journeys, which have workers of their own, beside a soaked day."""
+    pages = True
+    has_chromium = install_chromium(run)
+    if has_chromium:
         pages = run.pytest(BROWSER, "-n", "2")
-        return run.pytest(JOURNEY) and pages
-    run.say(f"!!! No Chromium: the browser tests CANNOT run. Install it with: {INSTALL_CHROMIUM}")
-    journeys = run.pytest("journey and not browser")
-    if not IS_CI:
+    else:
+        run.say(f"!!! No Chromium: the browser tests CANNOT run. Install it: {INSTALL_CHROMIUM}")
+    with soaking(run) as soak:
+        journeys = run.pytest(JOURNEY if has_chromium else f"{JOURNEY} and not browser")
+    if not has_chromium and not IS_CI:
         run.say("!!! BROWSER TESTS SKIPPED (they fail this command where CI=true)")
-    return journeys and not IS_CI
+    return journeys and pages and soak.is_good and (has_chromium or not IS_CI)
+
+
+@dataclass
+class Soak:
+    """How a soaked day ended."""
+
+    is_good: bool = False
+
+
+@contextmanager
+def soaking(run: Run) -> Iterator[Soak]:
+    """Soak a day beside the block, in one process; its report is printed after the block."""
+    soak, report = Soak(), run.temporary / "soak"
+    command = ("tests/soak/run.py", "--orders", str(SOAKED_ORDERS), "--report", str(report))
+    with (run.temporary / "soak.log").open("w+", encoding="utf-8") as log:
+        with run.open("python", *command, output=log) as process:
+            yield soak
+        log.seek(0)
+        run.say(log.read())
+    soak.is_good = process.returncode == 0
+    run.counts["passed" if soak.is_good else "failed"] += 1
 
 
 def install_chromium(run: Run) -> bool:

@@ -32,11 +32,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         idle = [item for item in items if not _uses_database(item)]
         config.hook.pytest_deselected(items=idle)
         items[:] = [item for item in items if _uses_database(item)]
+    # Long ones first: one that comes last keeps one worker busy while the other has nothing to do.
+    # Those that empty the tables stay behind the others, where pytest-django put them.
+    items.sort(key=lambda item: (_empties_tables(item), -_seconds(item)))
     for item in items:
         if item.get_closest_marker("postgres") and connection.vendor != "postgresql":
             item.add_marker(pytest.mark.skip(reason="the PostgreSQL lane runs this"))
         if item.get_closest_marker("shared_data") and not SHARED.is_dir():
             item.add_marker(pytest.mark.skip(reason=f"needs the shared data in {SHARED}"))
+
+
+def _seconds(item: pytest.Item) -> float:
+    """About how long a test takes: zero, or what its mark `slow` says."""
+    mark = item.get_closest_marker("slow")
+    return 0 if mark is None else float(mark.args[0]) if mark.args else 1
+
+
+def _empties_tables(item: pytest.Item) -> bool:
+    mark = item.get_closest_marker("django_db")
+    fixtures = {"transactional_db", "live_server"} & set(getattr(item, "fixturenames", ()))
+    return bool(fixtures or (mark is not None and mark.kwargs.get("transaction")))
 
 
 def _uses_database(item: pytest.Item) -> bool:

@@ -103,7 +103,7 @@ def _fill(path: str, pattern: URLPattern, public_id: str, number: int) -> str | 
     return "/" + path
 
 
-@pytest.mark.slow
+@pytest.mark.slow(30)
 def test_no_address_answers_with_anything_of_another_division_or_tenant(foreign):
     ids, intruders = foreign
     tried = 0

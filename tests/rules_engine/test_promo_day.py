@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 AS_OF = "2025-11-11T14:32:00"
-pytestmark = [pytest.mark.shared_data, pytest.mark.slow]
+pytestmark = [pytest.mark.shared_data, pytest.mark.slow(40)]
 
 
 def run_script(name: str, *arguments: str) -> tuple[dict[str, object], str]:

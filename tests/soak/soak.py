@@ -9,6 +9,7 @@ from typing import Any
 from django.db import connection
 
 from config.tenancy.models import Environment
+from connectors.simulators.faults import KINDS
 from tests.connectors.sync.outside import VENDORS
 from tests.soak.day import DAY, RECOVERY, STEP, open_day
 from tests.soak.oracle import judge, judge_causes
@@ -51,5 +52,14 @@ def soak(
         day.freeze()
         day.run(STILL, is_stormy=False)
         judged = judge(day.outside, day.lives)
-        judged.open_ends.extend(f"never happened: {way}" for way in WAYS if way not in day.spent)
+        expected = {
+            *WAYS,
+            *KINDS,
+            "outage",
+            "token_expired",
+            "replayed letters",
+            "workers that died",
+        }
+        happened = {*day.spent, *day.weather.told, *day.told}
+        judged.open_ends.extend(f"never happened: {one}" for one in sorted(expected - happened))
         return make_report(day, judged, causes, database=connection.vendor)

@@ -452,7 +452,7 @@ def test_a_small_promo_day_s_gap_is_the_ledger_s(world: World):
     check_day(world.production, scale=0.02)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(150)
 @pytest.mark.any_database
 @pytest.mark.timeout(900)
 def test_of_eighteen_thousand_paid_exactly_the_thirteen_hundred_are_missing(

@@ -21,7 +21,7 @@ from tests.connectors.sync.conftest import START
 from tests.connectors.sync.stories import APPS, open_theatre, shrink_pages
 from tests.factories import World
 
-pytestmark = [pytest.mark.django_db, pytest.mark.slow, pytest.mark.usefixtures("quiet")]
+pytestmark = [pytest.mark.django_db, pytest.mark.slow(8), pytest.mark.usefixtures("quiet")]
 
 PER_TEST = 21
 MOST_SEEDS = 60
