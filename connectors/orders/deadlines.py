@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from config.errors import gettext_noop
+from config.errors import Phrase, gettext_noop
 from config.releases.services import get_published
 from config.tenancy.models import Environment
 from config.tenancy.scope import require_environment_id
@@ -177,10 +177,19 @@ def read_rules(content: Mapping[str, Any], zone: ZoneInfo) -> tuple[ShipRule, ..
     return tuple(found)
 
 
-def list_faults(content: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """What is wrong with rows whose cells are of their columns' types: (row from 1, message)."""
+def list_faults(content: Mapping[str, Any]) -> list[tuple[int, Phrase]]:
+    """What is wrong with rows whose cells are of their columns' types: (row from 1, in words).
+
+    Columns are called as the table's own header calls them.
+    """
     places = {column["key"]: place for place, column in enumerate(content["columns"])}
-    found: list[tuple[int, str]] = []
+    read = {"starts_at", "ends_at", "hours", "ship_by"}
+    labels = {c["key"]: c["label"] for c in content["columns"] if c["key"] in read}
+    found: list[tuple[int, Phrase]] = []
+
+    def note(number: int, message: str) -> None:
+        found.append((number, Phrase(message, labels)))
+
     for number, row in enumerate(content["rows"], 1):
         cells = {key: row[place] for key, place in places.items()}
         channel = str(cells["channel"] or "").strip()
@@ -189,25 +198,28 @@ def list_faults(content: Mapping[str, Any]) -> list[tuple[int, str]]:
         )
         hours, ship_by = cells["hours"], cells["ship_by"]
         if not is_known:
-            found.append(
-                (
-                    number,
-                    gettext_noop("不认识这个渠道；请写平台名称（如 天猫、抖音），或写「全部」"),
-                )
+            note(
+                number, gettext_noop("不认识这个渠道；请写平台名称（如 天猫、抖音），或写「全部」")
             )
         if hours is not None and not 0 < hours <= _MAX_HOURS:
-            found.append((number, gettext_noop("付款后小时应大于 0，不超过 2160（90 天）")))
+            note(number, gettext_noop("「%(hours)s」应大于 0，不超过 2160（90 天）"))
         if str(cells["occasion"] or "").strip() == ORDINARY:
             if hours is None:
-                found.append((number, gettext_noop("平时的期限要填付款后小时")))
+                note(number, gettext_noop("平时的期限要填「%(hours)s」"))
             continue
         starts, ends = cells["starts_at"], cells["ends_at"]
         if starts is None or ends is None or ends <= starts:
-            found.append((number, gettext_noop("活动要有付款从和付款到，而且到晚于从")))
+            note(
+                number,
+                gettext_noop("活动要填「%(starts_at)s」和「%(ends_at)s」，而且后者晚于前者"),
+            )
         if hours is None and ship_by is None:
-            found.append((number, gettext_noop("付款后小时和最晚发货至少填一个")))
+            note(number, gettext_noop("「%(hours)s」和「%(ship_by)s」至少填一个"))
         if ship_by is not None and ends is not None and ship_by < ends:
-            found.append((number, gettext_noop("最晚发货不能早于付款到：最后付款的人来不及发货")))
+            note(
+                number,
+                gettext_noop("「%(ship_by)s」不能早于「%(ends_at)s」：最后付款的人来不及发货"),
+            )
     return found
 
 

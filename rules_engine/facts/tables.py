@@ -350,8 +350,8 @@ class _Check:
                     label=column["label"],
                 )
         if clean["key"] == TABLE_KEY and not self.problems:
-            for number, message in list_faults(clean):
-                self.note(message, number)
+            for number, fault in list_faults(clean):
+                self.note(fault.message, number, **fault.params)
         if clean["key"] != PROMOTIONS or self.problems:
             return
         start, end = (_place(clean, key) for key in ("starts_at", "ends_at"))

@@ -118,18 +118,34 @@ def test_of_two_promotions_the_narrower_counts_and_a_channel_s_own_before_that()
     ("row", "words"),
     [
         (["火星商城", "平时", None, None, 48, None], "不认识这个渠道"),
-        (["全部", "平时", None, None, None, None], "平时的期限要填付款后小时"),
-        (["全部", "平时", None, None, 0, None], "付款后小时应大于 0"),
-        (["天猫", "双 11", None, None, 48, None], "活动要有付款从和付款到"),
-        (["天猫", "双 11", "2026-11-12 00:00", "2026-11-11 00:00", 48, None], "到晚于从"),
+        (["全部", "平时", None, None, None, None], "平时的期限要填「付款后小时」"),
+        (["全部", "平时", None, None, 0, None], "「付款后小时」应大于 0"),
+        (["天猫", "双 11", None, None, 48, None], "活动要填「付款从」和「付款到」"),
+        (["天猫", "双 11", "2026-11-12 00:00", "2026-11-11 00:00", 48, None], "后者晚于前者"),
         ([*SALE[:4], None, None], "至少填一个"),
-        ([*SALE[:5], "2026-11-11 12:00"], "最晚发货不能早于付款到"),
+        ([*SALE[:5], "2026-11-11 12:00"], "「最晚发货」不能早于「付款到」"),
     ],
 )
 def test_a_row_that_says_no_deadline_is_refused_in_words(row: list[Any], words: str) -> None:
-    assert any(words in message for _number, message in list_faults(table(row)))
+    assert any(words in str(said) for _number, said in list_faults(table(row)))
     with pytest.raises(BadInput, match=words):
         require_table(table(row))
+
+
+def test_a_refusal_calls_a_column_as_the_table_s_own_header_calls_it() -> None:
+    content = table([*SALE[:4], None, None])
+    renamed = [
+        c | {"label": "多少小时内"} if c["key"] == "hours" else c for c in content["columns"]
+    ]
+    own = {"key": "row", "label": "行", "type": "text", "is_key": False, "default": None}
+
+    with pytest.raises(BadInput, match="「多少小时内」和「最晚发货」至少填一个"):
+        require_table(content | {"columns": renamed})
+    wider = [[*row, None] for row in content["rows"]]
+    with pytest.raises(
+        BadInput, match="至少填一个"
+    ):  # a column of the person's own disturbs nothing
+        require_table(content | {"columns": [*content["columns"], own], "rows": wider})
 
 
 def test_the_table_keeps_the_columns_the_system_reads() -> None:
