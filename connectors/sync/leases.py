@@ -11,6 +11,7 @@ from django.db.models import Q
 
 from config.tenancy.models import Environment
 from config.tenancy.scope import for_environment
+from connectors.shops.models import Connection
 from connectors.sync.models import Cursor
 from connectors.sync.transport import Clock
 
@@ -23,11 +24,13 @@ def hold_stream(
 ) -> Iterator[bool]:
     """Work at a stream alone for the length of the block; yields False when it is taken.
 
-    Enter it outside any scope. The lease runs out by itself when its holder dies.
+    Enter it outside any scope. The lease runs out by itself when its holder dies. Raises
+    Connection.DoesNotExist for a connection of another environment.
     """
     holder, now = uuid4().hex, clock()
     with for_environment(environment):
-        cursor, _ = Cursor.objects.get_or_create(connection_id=connection_id, stream=stream)
+        connection = Connection.objects.only("pk").get(pk=connection_id)
+        cursor, _ = Cursor.objects.get_or_create(connection=connection, stream=stream)
         is_ours = bool(
             Cursor.objects.filter(pk=cursor.pk)
             .filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now))

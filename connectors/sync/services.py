@@ -6,6 +6,7 @@ jobs are found again a minute later when a worker was lost.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,18 +17,23 @@ from config.tenancy.models import Environment
 from config.tenancy.scope import for_environment
 from connectors.orders.models import Order
 from connectors.shops.models import Connection, SourceKind
+from connectors.sync.leases import hold_stream
+from connectors.sync.limits import Limiter
 from connectors.sync.models import BackfillRun, CallLog, Cursor, InboundMessage, SyncRun
 from connectors.sync.pushes import INBOX
 from connectors.sync.reading import CREATED_STREAM, MAIN_STREAM, find_slot, read_orders
 from connectors.sync.registry import get_connector
-from connectors.sync.sweeps import SWEEP, forget_asked
+from connectors.sync.sweeps import ASKED_KINDS, SWEEP, forget_asked
 from connectors.sync.taking import Taken
-from connectors.sync.transport import Clock
+from connectors.sync.transport import Clock, Sleep
 
 PULL, SWEEPING, INBOXING, REREADING = "pull", "sweep", "inbox", "reread"
 SWEEP_EVERY = timedelta(minutes=2)
 REREAD_STREAM = "reread"
 REREAD_PER_RUN = 500
+REREAD_CHUNK = 100
+REREAD_EVERY = timedelta(days=1)
+REREAD_ON = timedelta(hours=1)  # a round that is not through goes on
 KEEP_CALLS = timedelta(days=14)
 KEEP_RUNS = timedelta(days=14)
 KEEP_PAYLOADS = timedelta(days=30)
@@ -59,7 +65,7 @@ def list_jobs(*, now: datetime) -> list[Job]:
     for connection in connections:
         if connection.pk in waiting and not _is_taken(cursors.get((connection.pk, INBOX)), now):
             jobs.append(Job(INBOXING, connection.pk))
-        if connection.paused_until is not None and connection.paused_until > now:
+        if not connection.may_be_called(now):
             continue  # no calls; what was pushed whole needs none
         jobs.extend(_list_pulls(connection, cursors, now))
         jobs.extend(_list_sweeps(connection, cursors, now))
@@ -78,8 +84,9 @@ def _list_pulls(
         if not _is_taken(cursor, now) and find_slot(cursor, connection, now=now) is not None:
             jobs.append(Job(PULL, connection.pk, stream))
     if MAIN_STREAM in streams and connection.source.kind == SourceKind.CHANNEL:
-        last = cursors.get((connection.pk, REREAD_STREAM))
-        if last is None or last.slot is None or now - last.slot >= timedelta(days=1):
+        last = cursors.get((connection.pk, REREAD_STREAM)) or Cursor()
+        every = REREAD_EVERY if last.done_until is None else REREAD_ON
+        if not _is_taken(last, now) and (last.slot is None or now - last.slot >= every):
             jobs.append(Job(REREADING, connection.pk))
     return jobs
 
@@ -87,7 +94,7 @@ def _list_pulls(
 def _list_sweeps(
     connection: Connection, cursors: dict[tuple[int, str], Cursor], now: datetime
 ) -> list[Job]:
-    if connection.source.kind not in {SourceKind.GATEWAY, SourceKind.WMS}:
+    if connection.source.kind not in ASKED_KINDS:
         return []
     cursor = cursors.get((connection.pk, SWEEP))
     every = min(SWEEP_EVERY, timedelta(minutes=connection.every_minutes))
@@ -108,42 +115,69 @@ def list_queues(*, now: datetime) -> list[int]:
 
 
 def reread_open_orders(
-    environment: Environment, connection_id: int, *, clock: Clock = timezone.now
+    environment: Environment,
+    connection_id: int,
+    *,
+    clock: Clock = timezone.now,
+    sleep: Sleep = time.sleep,
+    limiter: Limiter | None = None,
 ) -> Taken:
     """Read open orders that the list no longer reaches, one by one; outside any scope.
 
-    A presale of four months ago that changes today is on no list any more (channels.md 5.2).
+    A presale of four months ago that changes today is on no list any more (channels.md 5.2). Oldest
+    first, so many at a time; the cursor's `done_until` says how far this round has come.
     """
-    now = clock()
-    with for_environment(environment):
-        connection = Connection.objects.select_related("shop").get(pk=connection_id)
-        Cursor.objects.update_or_create(
-            connection_id=connection_id, stream=REREAD_STREAM, defaults={"slot": now}
-        )
-        rules = get_connector(connection.vendor).list_streams(connection.config)[MAIN_STREAM]
-        numbers = list(
-            Order.objects.waiting()
-            .filter(shop=connection.shop, placed_at__lt=now - rules.reach)
-            .order_by("received_at")
-            .values_list("order_no", flat=True)[:REREAD_PER_RUN]
-        )
-    total = Taken()
-    for start in range(0, len(numbers), 100):
-        taken, error = read_orders(
-            environment, connection_id, numbers[start : start + 100], clock=clock
-        )
-        total += taken
-        if error is not None:
-            break
-    return total
+    with hold_stream(environment, connection_id, REREAD_STREAM, clock=clock) as is_ours:
+        if not is_ours:
+            return Taken()
+        now = clock()
+        with for_environment(environment):
+            connection = Connection.objects.select_related("shop").get(pk=connection_id)
+            if not connection.may_be_called(now):
+                return Taken()
+            cursor = Cursor.objects.get(connection=connection, stream=REREAD_STREAM)
+            found = _list_beyond_reach(connection, since=cursor.done_until, now=now)
+            cursor.slot, cursor.done_until = now, found[0][1] if found else None
+            cursor.save(update_fields=["slot", "done_until"])
+        total = Taken()
+        for start in range(0, len(found), REREAD_CHUNK):
+            part = found[start : start + REREAD_CHUNK]
+            taken, error = read_orders(
+                environment, connection_id, [number for number, _ in part],
+                clock=clock, sleep=sleep, limiter=limiter,
+            )  # fmt: skip
+            total += taken
+            if error is not None and len(taken.unread) == len(part):
+                return total  # nobody answers: this round goes on from here
+            is_over = len(found) < REREAD_PER_RUN and start + REREAD_CHUNK >= len(found)
+            with for_environment(environment):
+                Cursor.objects.filter(pk=cursor.pk).update(
+                    done_until=None if is_over else part[-1][1]
+                )
+        return total
+
+
+def _list_beyond_reach(
+    connection: Connection, *, since: datetime | None, now: datetime
+) -> list[tuple[str, datetime]]:
+    """Open orders placed before the list begins, and when, oldest first, from `since` on."""
+    rules = get_connector(connection.vendor).list_streams(connection.config)[MAIN_STREAM]
+    wanted = Order.objects.waiting().filter(shop=connection.shop, placed_at__lt=now - rules.reach)
+    if since is not None:
+        wanted = wanted.filter(placed_at__gte=since)
+    rows = wanted.order_by("placed_at", "pk").values_list("order_no", "placed_at")
+    return list(rows[:REREAD_PER_RUN])
 
 
 def forget_old(*, now: datetime) -> None:
-    """Drop logs that are old, and the bodies of old messages; the replay keys stay for good."""
+    """Drop logs that are old, and the bodies of old messages; the replay keys stay for good.
+
+    A message that still waits (its connection was switched off) keeps what it has to tell.
+    """
     CallLog.objects.filter(at__lt=now - KEEP_CALLS).delete()
     SyncRun.objects.filter(started_at__lt=now - KEEP_RUNS).delete()
     InboundMessage.objects.filter(received_at__lt=now - KEEP_PAYLOADS).exclude(
-        payload_sealed=""
+        Q(payload_sealed="") | Q(state=InboundMessage.State.WAITING)
     ).update(payload_sealed="")
     forget_asked(now=now)
 

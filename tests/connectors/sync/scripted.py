@@ -36,6 +36,9 @@ REVOKED = ConnectorError("not an address of ours", code="address_refused")
 QUOTA = VendorRefusal(
     Fault(Retry.LATER, "used up", wait_for_quota=True), vendor_code="7", pause_seconds=3600
 )
+WRONG_CLOCK = VendorRefusal(
+    Fault(Retry.NEVER, "your clock is wrong", resync_clock=True), vendor_code="31"
+)
 REFUSED = VendorRefusal(Fault(Retry.NEVER, "not this order"), vendor_code="S001")
 ODD = PayloadError("odd", field="trade")
 

@@ -43,6 +43,7 @@ from tests.connectors.sync.scripted import (
     REFUSED,
     REVOKED,
     UNREACHABLE,
+    WRONG_CLOCK,
     Bench,
 )
 from tests.factories import World, make_order
@@ -235,6 +236,12 @@ def test_with_nobody_to_ask_about_one_call_shows_that_the_system_is_there(bench:
     run_sweep(bench, warehouse)
     assert last_run(bench).state == SyncRun.State.FAILED
     assert complete_until(bench, warehouse) < bench.now() - MINUTE
+    vendor.fails = {}
+    bench.pass_time(minutes=2)
+    run_sweep(bench, warehouse)
+    with for_environment(bench.environment, write=False):
+        warehouse.refresh_from_db()
+    assert (warehouse.state, warehouse.trouble) == ("ok", None)
 
 
 def test_a_run_that_did_not_get_through_leaves_the_freshness_where_it_was(bench: Bench) -> None:
@@ -359,6 +366,20 @@ def test_one_order_a_system_stumbles_over_is_put_aside_and_holds_nothing_up(
     bench.pass_time(minutes=1)
     run_sweep(bench, warehouse)
     assert vendor.times_asked["W0"] == tries
+
+
+def test_a_clock_that_is_wrong_is_about_us_even_where_one_order_was_told(bench: Bench) -> None:
+    gateway, vendor = bench.connect("alipay")
+    with for_environment(bench.environment):
+        make_unpaid(bench, "G0", ago=HOUR)
+        make_unpaid(bench, "G1")
+    vendor.tells = {"G1": WRONG_CLOCK}
+
+    taken = run_sweep(bench, gateway)
+
+    assert (taken.quarantined, taken.unread) == (0, {"G1"})
+    assert last_run(bench).state == SyncRun.State.FAILED
+    assert complete_until(bench, gateway) is None
 
 
 def test_settings_that_are_not_enough_to_call_are_said_on_the_connection(bench: Bench) -> None:
