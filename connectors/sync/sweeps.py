@@ -268,8 +268,7 @@ def _close(
         if error is not None:
             session.note_failure(error)
             return
-        if session.calls:
-            session.note_success()
+        session.note_success()
         if is_complete:
             record_freshness(session.connection.source, complete_until=began, now=session.clock())
 

@@ -22,6 +22,7 @@ from connectors.orders.services import receive
 from connectors.orders.statuses import Stage
 from connectors.shops.models import Connection
 from connectors.shops.services import get_or_create_source
+from connectors.sync import sweeps
 from connectors.sync.models import Asked, Cursor, InboundMessage, Quarantine, SyncRun
 from connectors.sync.pushes import store_messages, work_messages
 from connectors.sync.services import SWEEPING, Job, list_jobs
@@ -320,6 +321,21 @@ def test_a_vendor_that_is_away_is_given_up_after_a_few_orders(bench: Bench) -> N
         assert not Quarantine.objects.exists()
         warehouse.refresh_from_db()
     assert (warehouse.state, warehouse.trouble_code) == ("trouble", "no_answer")
+    assert complete_until(bench, warehouse) is None
+
+
+def test_what_stops_a_sweep_stops_all_of_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeps, "CHUNK", 2)
+    warehouse, vendor = bench.connect("qimen")
+    with for_environment(bench.environment):
+        for n in range(6):
+            make_reviewed(bench, f"W{n}", ago=(60 - n) * MINUTE)
+    vendor.tells = {"W3": UNREACHABLE}
+
+    run_sweep(bench, warehouse)
+
+    assert set(vendor.asked) == {"W0", "W1", "W2", "W3"}
+    assert last_run(bench).state == SyncRun.State.FAILED
     assert complete_until(bench, warehouse) is None
 
 
