@@ -55,7 +55,7 @@ INBOX = "inbox"  # the lease under which messages of a connection are worked off
 class Accepted:
     """What became of a push: the answer for the vendor, and how many messages are new.
 
-    `is_first`: none were waiting before, so nobody is on the way to work them off.
+    `is_first`: none older are waiting, so nobody is on the way to work them off.
     """
 
     answer: PushAnswer
@@ -113,12 +113,26 @@ def accept_push(
             error.message, status=400, answer=door.answer("unreadable"), **error.params
         ) from error
     with for_environment(environment):
-        is_first = not list_waiting(connection.pk, now=now).exists()
         stored = store_messages(connection, items, signed_at=verified.signed_at, now=now)
         Connection.objects.filter(pk=connection.pk).update(last_push_at=now)
     telling = [item for item in items if item.kind != "probe"]
     outcome = "stored" if stored or not telling else "repeated"
+    is_first = stored > 0 and _is_oldest(environment, connection.pk, items, now)
     return Accepted(door.answer(outcome), stored, connection.pk, is_first)
+
+
+def _is_oldest(
+    environment: Environment, connection_id: int, items: Sequence[PushItem], now: datetime
+) -> bool:
+    """Whether no message older than these is waiting.
+
+    Asked after they were stored: whoever works at an older one that still waits now looks again
+    when it is settled, and finds these. Asked before, that look might have been the last one.
+    """
+    with for_environment(environment, write=False):
+        waiting = list_waiting(connection_id, now=now).order_by("pk")
+        oldest = waiting.values_list("replay_key", flat=True).first()
+    return oldest in {item.replay_key[:200] for item in items}
 
 
 def refuse_repeated_keys(body: bytes) -> None:
@@ -214,30 +228,56 @@ def work_messages(
     with hold_stream(environment, connection_id, INBOX, clock=clock) as is_ours:
         if not is_ours:
             return Taken(), 0
-        with for_environment(environment, write=False):
-            connection = Connection.objects.select_related("source", "shop").get(pk=connection_id)
-            rows = list_waiting(connection_id, now=clock())
-            if connection.paused_until is not None and connection.paused_until > clock():
-                rows = rows.exclude(kind="hint")  # following one takes a call
-            waiting = list(rows.order_by("pk")[:limit])
-        if not waiting:
-            return Taken(), 0
-        connector = get_connector(connection.vendor)
-        has_door = connector.push is not None
-        hints = [m for m in waiting if m.kind == "hint" and m.order_no]
-        records = [m for m in waiting if m.kind == "record" and has_door]
-        others = [m for m in waiting if m not in hints and m not in records]
-        taken = _take_records(environment, connection, connector, records, clock())
-        settled = len(records)
-        if others:
-            _settle_others(environment, connection, others, clock())
-            settled += len(others)
-        if hints:
-            more, done = _follow_hints(
-                environment, connection, hints, clock=clock, sleep=sleep, limiter=limiter
+        connection, waiting = _find_work(environment, connection_id, now=clock(), limit=limit)
+        if waiting:
+            return _work(
+                environment, connection, waiting, clock=clock, sleep=sleep, limiter=limiter
             )
-            taken, settled = taken + more, settled + done
-        return taken, settled
+    # Nothing was there. Whoever came for what was pushed while we looked was turned away by us.
+    if not _find_work(environment, connection_id, now=clock(), limit=1)[1]:
+        return Taken(), 0
+    return work_messages(
+        environment, connection_id, clock=clock, sleep=sleep, limiter=limiter, limit=limit
+    )
+
+
+def _find_work(
+    environment: Environment, connection_id: int, *, now: datetime, limit: int
+) -> tuple[Connection, list[InboundMessage]]:
+    """The connection, and the oldest messages that can be worked off now."""
+    with for_environment(environment, write=False):
+        connection = Connection.objects.select_related("source", "shop").get(pk=connection_id)
+        rows = list_waiting(connection_id, now=now)
+        if connection.paused_until is not None and connection.paused_until > now:
+            rows = rows.exclude(kind="hint")  # following one takes a call
+        return connection, list(rows.order_by("pk")[:limit])
+
+
+def _work(
+    environment: Environment,
+    connection: Connection,
+    waiting: Sequence[InboundMessage],
+    *,
+    clock: Clock,
+    sleep: Sleep,
+    limiter: Limiter | None,
+) -> tuple[Taken, int]:
+    connector = get_connector(connection.vendor)
+    has_door = connector.push is not None
+    hints = [m for m in waiting if m.kind == "hint" and m.order_no]
+    records = [m for m in waiting if m.kind == "record" and has_door]
+    others = [m for m in waiting if m not in hints and m not in records]
+    taken = _take_records(environment, connection, connector, records, clock())
+    settled = len(records)
+    if others:
+        _settle_others(environment, connection, others, clock())
+        settled += len(others)
+    if hints:
+        more, done = _follow_hints(
+            environment, connection, hints, clock=clock, sleep=sleep, limiter=limiter
+        )
+        taken, settled = taken + more, settled + done
+    return taken, settled
 
 
 def _take_records(

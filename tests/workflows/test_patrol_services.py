@@ -183,6 +183,26 @@ def test_what_came_in_is_scored_without_waiting_for_the_minute(stream):
     assert score_due(stream.environment, now=stream.clock.now, clock=stream.clock) == 0
 
 
+@pytest.mark.parametrize("is_pass", [False, True])
+def test_what_comes_in_while_somebody_scores_is_scored_by_them(stream, monkeypatch, is_pass):
+    chunks, late = services._due_chunks, []
+
+    def find_and_be_late(environment, *, only_changed, **more):
+        yield from chunks(environment, only_changed=only_changed, **more)
+        if not late and only_changed is not is_pass:  # the last look, the lease still held
+            late.append(stream.put(40))
+            assert score_due(environment, now=stream.clock.now, clock=stream.clock) == 0
+
+    monkeypatch.setattr(services, "_due_chunks", find_and_be_late)
+
+    if is_pass:
+        stream.patrol()
+    else:
+        assert score_due(stream.environment, now=stream.clock.now, clock=stream.clock) == 1
+
+    assert stream.held(late[0])
+
+
 def test_a_new_node_table_is_followed_by_the_next_pass(stream):
     order = stream.put(100)
     stream.patrol()

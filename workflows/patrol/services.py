@@ -131,6 +131,8 @@ def patrol_environment(
                 _finish(environment, run, clock)
                 raise
     _finish(environment, run, clock)
+    if run.state == PatrolRun.State.DONE:
+        score_due(environment, now=clock(), clock=clock)  # who came meanwhile was turned away
     return run
 
 
@@ -302,18 +304,26 @@ def _speak_later(environment: Environment, groups: Sequence[AlertGroup]) -> None
 def score_due(environment: Environment, *, now: datetime, clock: Clock = timezone.now) -> int:
     """Score what changed since its last score, right after something came in; returns how many.
 
-    Call it outside any scope. While a pass runs it does nothing: that pass, or the next one, finds
-    the same rows.
+    Call it outside any scope. While somebody else scores it does nothing: whoever does looks once
+    more when the lease is free again.
     """
-    count = 0
-    with hold_lease(environment, now=now) as lease:
-        if lease is None:
-            return 0
-        for ids in _due_chunks(environment, only_changed=True, without=set()):
-            with for_environment(environment):
-                lease.renew(clock())
-                scored, _ = score_and_decide(ids, environment=environment, now=now, why=_why(ids))
-            count += len(scored)
+    count, left = 0, set[int]()
+    is_due = True
+    while is_due:
+        with hold_lease(environment, now=now) as lease:
+            if lease is None:
+                return count
+            for ids in _due_chunks(environment, only_changed=True, without=left):
+                with for_environment(environment):
+                    lease.renew(clock())
+                    scored, _ = score_and_decide(
+                        ids, environment=environment, now=now, why=_why(ids)
+                    )
+                count += len(scored)
+                left.update(set(ids) - {order.order_id for order in scored})
+        # What came in while we held the lease was turned away by it.
+        now = clock()
+        is_due = any(_due_chunks(environment, only_changed=True, without=left))
     return count
 
 

@@ -575,3 +575,47 @@ def test_each_vendors_push_becomes_what_it_told(outside: Outside, app: str) -> N
         assert not InboundMessage.objects.exclude(state=State.DONE).exists()
     # Worked off again, or told again, it is the same.
     assert work_messages(outside.environment, connection.pk, **outside.tools)[1] == 0
+
+
+# -- nobody is forgotten between two workers -------------------------------------------------------
+
+
+def test_what_is_pushed_while_a_worker_finds_nothing_is_not_left_to_the_tick(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, _ = bench.connect("private_mall")
+    find, turned_away = pushes._find_work, []
+
+    def find_and_be_late(*given: Any, **more: Any) -> Any:
+        found = find(*given, **more)
+        if not turned_away:  # right after the look, before the inbox is free again
+            store(bench, connection, [record_of("M1", bench)])
+            turned_away.append(True)
+            turned_away.append(work(bench, connection)[1])
+        return found
+
+    monkeypatch.setattr(pushes, "_find_work", find_and_be_late)
+
+    assert work(bench, connection)[1] == 1
+    assert turned_away == [True, 0]
+    assert orders(bench.environment) == ["M1"]
+
+
+def test_a_push_wakes_somebody_when_the_one_before_it_was_settled_meanwhile(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, _ = connect_douyin(bench)
+    tell = pushes.store_messages
+
+    def push(number: int) -> pushes.Accepted:
+        request = douyin_request(douyin_message(number))
+        return accept_push(bench.environment, connection.public_id, request, now=bench.now())
+
+    def tell_late(*given: Any, **more: Any) -> int:
+        InboundMessage.objects.update(state=State.DONE)  # by a worker who looks no more
+        return tell(*given, **more)
+
+    assert (push(1).is_first, push(2).is_first) == (True, False)
+    monkeypatch.setattr(pushes, "store_messages", tell_late)
+
+    assert push(3).is_first
