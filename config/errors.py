@@ -27,7 +27,8 @@ class Phrase:
 
 
 BY_COMMA: Final = gettext_noop("%(before)s、%(next)s")
-_BY_SEMICOLON: Final = gettext_noop("%(before)s；%(next)s")
+BY_SEMICOLON: Final = gettext_noop("%(before)s；%(next)s")
+BY_CLAUSE: Final = gettext_noop("%(before)s，%(next)s")
 
 
 def join_phrases(parts: Iterable[Phrase | str], joint: str = BY_COMMA) -> Phrase:
@@ -44,7 +45,7 @@ def list_sentences(parts: Sequence[Phrase], limit: int) -> Phrase:
     shown = [*parts[:limit]]
     if more := len(parts) - len(shown):
         shown.append(Phrase(gettext_noop("另有 %(n)d 处"), {"n": more}))
-    return join_phrases(shown, _BY_SEMICOLON)
+    return join_phrases(shown, BY_SEMICOLON)
 
 
 class AppError(Exception):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.utils.translation import gettext as _
 
-from config.errors import AppError, Phrase
+from config.errors import BY_COMMA, AppError, Phrase
 
 
 def translate(message: str, params: Mapping[str, Any]) -> str:
@@ -29,3 +29,11 @@ def say(phrase: Phrase) -> str:
 def say_error(error: AppError) -> str:
     """What an error says, in the reader's language."""
     return translate(error.message, error.params)
+
+
+def join_words(parts: Iterable[str], joint: str = BY_COMMA) -> str:
+    """Words in a row with the marks of the reader's language between them; "" for none."""
+    between, joined = _(joint), None
+    for part in parts:
+        joined = str(part) if joined is None else between % {"before": joined, "next": part}
+    return joined or ""

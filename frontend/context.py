@@ -14,9 +14,11 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from config.errors import BY_SEMICOLON
 from config.releases.models import State, Version
 from config.tenancy import roles
 from config.tenancy.scope import current_scope
+from config.wording import join_words
 from connectors.shops.models import Source
 from frontend.admin_site import ADMIN_RIGHTS
 from frontend.wording import describe_duration, describe_exact
@@ -222,7 +224,10 @@ def get_freshness(now: datetime) -> ShellFreshness:
     if len(late) > _MAX_LATE:
         rest = late[_MAX_LATE - 1 :]
         late[_MAX_LATE - 1 :] = [
-            Late(_("另有 %(n)s 个来源滞后") % {"n": len(rest)}, "；".join(x.text for x in rest))
+            Late(
+                _("另有 %(n)s 个来源滞后") % {"n": len(rest)},
+                join_words((x.text for x in rest), BY_SEMICOLON),
+            )
         ]
     return ShellFreshness(at, late)
 
@@ -243,7 +248,7 @@ def get_role_label(request: Any) -> str:
         )
         if is_here and m.get_role_display() not in labels:
             labels.append(m.get_role_display())
-    return "、".join(labels)
+    return join_words(labels)
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:

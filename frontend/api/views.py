@@ -22,6 +22,7 @@ from rest_framework.views import APIView
 
 from config.errors import BadInput, gettext_noop
 from config.tenancy.scope import for_environment
+from config.wording import join_words
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 500
@@ -71,7 +72,7 @@ class ScopedView(APIView):
                 gettext_noop("不认识的参数「%(name)s」，可用：%(known)s"),
                 code="unknown_parameter",
                 name=unknown[0],
-                known="、".join(sorted(self.parameters)) or "—",
+                known=join_words(sorted(self.parameters)) or "—",
             )
 
 
@@ -96,7 +97,7 @@ def read_choice(params: Mapping[str, str], name: str, choices: Iterable[str]) ->
             code="bad_parameter",
             name=name,
             value=value[:60],
-            known="、".join(known),
+            known=join_words(known),
         )
     return value
 

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from config.errors import BadInput, gettext_noop
+from config.errors import BY_SEMICOLON, BadInput, gettext_noop
 from config.releases.models import Review, State, Version
 from config.releases.services import (
     approve_version,
@@ -35,7 +35,7 @@ from config.tenancy.roles import (
     WRITE_RULES,
     check_right,
 )
-from config.wording import translate
+from config.wording import join_words, translate
 from connectors.orders.nodes import Node
 from connectors.orders.services import list_nodes
 from frontend.context import find_url
@@ -164,7 +164,7 @@ def _word_tip(figures: NodeFigures) -> str:
             "c": round(100 * figures.growth_share),
         }
     )
-    return "；".join(parts)
+    return join_words(parts, BY_SEMICOLON)
 
 
 def _word_all(

@@ -9,7 +9,8 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from config.wording import say
+from config.errors import BY_SEMICOLON
+from config.wording import join_words, say
 from rules_engine.facts.catalog import MOVING_IDS, SOURCE_LABELS, Fact
 from rules_engine.facts.services import format_value
 from rules_engine.formula import (
@@ -116,20 +117,20 @@ def list_needs(checked: Checked) -> list[Need]:
     fields = [node.field for node in nodes if isinstance(node, FieldUse)]
     labels = list(dict.fromkeys(f.label for f in fields if f.id not in beside))
     if labels:
-        needs.append(Need("fields", _("读 %(n)s 个字段") % {"n": len(labels)}, "、".join(labels)))
+        needs.append(Need("fields", _("读 %(n)s 个字段") % {"n": len(labels)}, join_words(labels)))
     names = checked.names
     related = [f.label for id in sorted(checked.relation_ids) if (f := names.by_id(id))]
     if related:
         needs.append(
             Need(
                 "related",
-                _("还读%(names)s") % {"names": "、".join(related)},
+                _("还读%(names)s") % {"names": join_words(related)},
                 _("每单另取，行数有上限"),
             )
         )
     tables = [f.label for id in sorted(checked.table_ids) if (f := names.by_id(id))]
     if tables:
-        needs.append(Need("tables", _("查表：%(names)s") % {"names": "、".join(tables)}))
+        needs.append(Need("tables", _("查表：%(names)s") % {"names": join_words(tables)}))
     walks = sum(node.over is not None or node.function.style is Style.ROWS for node in calls)
     cost = _("%(n)s 个部分") % {"n": len(nodes)}
     if walks:
@@ -249,7 +250,7 @@ def _field_item(field: Field, *, source: str = "", is_column: bool = False) -> N
         names="|".join(n for n in (field.label, field.alias) if n),
         kind="field",
         hint=kind,
-        help="；".join(help),
+        help=join_words(help, BY_SEMICOLON),
         words=f"{field.label} {field.alias} {kind} {field.description}",
         is_column=is_column,
     )
@@ -257,8 +258,8 @@ def _field_item(field: Field, *, source: str = "", is_column: bool = False) -> N
 
 def _table_item(table: Table) -> NameItem:
     """A table goes in as a whole call; what to look up by its keys is the person's to change."""
-    keys = "、".join(key.label for key in table.keys)
-    columns = "、".join(column.label for column in table.columns)
+    keys = join_words(key.label for key in table.keys)
+    columns = join_words(column.label for column in table.columns)
     parts = [
         write_text(table.name),
         *(write_name(key) for key in table.keys),
@@ -315,7 +316,7 @@ def describe_value(value: Any, kinds: frozenset[ValueType]) -> str:
 def _describe_rows(values: Any, kinds: frozenset[ValueType]) -> str:
     if any(isinstance(value, dict) for value in values) or kinds == {ValueType.ROWS}:
         return _("%(n)s 行") % {"n": len(values)}
-    shown = "、".join(describe_value(value, kinds) for value in values[:_LIST_SHOWN])
+    shown = join_words(describe_value(value, kinds) for value in values[:_LIST_SHOWN])
     return shown + ("…" if len(values) > _LIST_SHOWN else "") if values else _("没有一行")
 
 

@@ -17,10 +17,10 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from config.errors import AppError, BadInput, gettext_noop
+from config.errors import BY_CLAUSE, AppError, BadInput, gettext_noop
 from config.releases.models import Version
 from config.tenancy.models import Role
-from config.wording import say, say_error
+from config.wording import join_words, say, say_error
 from connectors.orders.models import Order
 from frontend.pages.check_formula import (
     Looked,
@@ -614,7 +614,7 @@ def title_of(version: Version, compared: Version | None = None) -> str:
         parts.append(_("分值重分"))
     if content.get("lines") != version.content.get("lines"):
         parts.append(_("改级别线"))
-    return "，".join(parts) or _("没有改动")
+    return join_words(parts, BY_CLAUSE) or _("没有改动")
 
 
 def _name(dimension: Mapping[str, Any]) -> str:

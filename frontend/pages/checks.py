@@ -39,6 +39,7 @@ from config.releases.services import (
     submit_version,
 )
 from config.tenancy.roles import REVIEW_RULES, VIEW_BOARD, WRITE_RULES, check_right, list_members
+from config.wording import join_words
 from frontend.pages import check_trials as trials
 from rules_engine.rules import drafts
 from rules_engine.scoring.suspensions import list_suspensions
@@ -506,7 +507,7 @@ def _edit_context(request: Any, version: Version, key: str) -> dict[str, Any]:
         "asked_changes": Review.objects.select_related("reviewer")
         .filter(version=version, verdict=Review.Verdict.REQUEST_CHANGES)
         .order_by("-at")[:3],
-        "reviewers": "、".join(names[:5]) or _("别的审核者"),
+        "reviewers": join_words(names[:5]) or _("别的审核者"),
         "note": version.note,
         "now": timezone.now(),
         "can_review": REVIEW_RULES in request.rights,

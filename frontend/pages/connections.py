@@ -19,11 +19,11 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from config.audit.services import record
-from config.errors import AppError, NotFound, WrongState, gettext_noop
+from config.errors import BY_SEMICOLON, AppError, NotFound, WrongState, gettext_noop
 from config.tenancy.middleware import outside_scope
 from config.tenancy.roles import MANAGE_CONNECTORS, VIEW_BOARD, VIEW_ORDERS, check_right
 from config.tenancy.scope import for_environment
-from config.wording import say, say_error
+from config.wording import join_words, say, say_error
 from connectors.adapters.base import Connector
 from connectors.shops.connections import change_connection, reveal_secrets
 from connectors.shops.identity import SHOP_ID, SHOP_NAME
@@ -121,7 +121,7 @@ def describe(health: Health, now: datetime) -> dict[str, Any]:
         "look": look,
         "label": label,
         "trouble": words[0] if trouble else "",  # the first sentence says what is wrong
-        "sentence": "；".join(words[1:] if trouble else words),
+        "sentence": join_words(words[1:] if trouble else words, BY_SEMICOLON),
         "until": until,
         "behind": behind,
         "allowed": allowed,

@@ -14,6 +14,8 @@ from typing import Any
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
+from config.errors import BY_CLAUSE, BY_SEMICOLON
+from config.wording import join_words
 from frontend.pages.check_formula import describe_value
 from rules_engine.facts.catalog import HIDDEN, build_names
 from rules_engine.formula import FUNCTIONS, Field, Function, Names, ValueType, check, to_serial
@@ -155,7 +157,7 @@ def write_entry(function: Function) -> Entry:
         function=function,
         zh=function.zh,
         en=function.en,
-        aliases="、".join(function.aliases),
+        aliases=join_words(function.aliases),
         description=_(function.description),
         forms=forms,
         result=describe_type(function.result),
@@ -183,7 +185,8 @@ def _call(function: Function, usage: str) -> str:
 
 def _list_parameters(parameters: Sequence[Parameter]) -> list[ParameterLine]:
     return [
-        ParameterLine(p.label, describe_type(p.type), "；".join(_list_notes(p))) for p in parameters
+        ParameterLine(p.label, describe_type(p.type), join_words(_list_notes(p), BY_SEMICOLON))
+        for p in parameters
     ]
 
 
@@ -225,8 +228,8 @@ def write_fact(label: str, value: object) -> tuple[str, str]:
             {columns.get(n, n): _write_named(columns.get(n, n), v) for n, v in row.items()}
             for row in value
         ]
-        lines = ("，".join(f"{n} {said}" for n, said in row.items()) for row in rows)
-        said = _("%(n)s 行：%(rows)s") % {"n": len(rows), "rows": "；".join(lines)}
+        lines = (join_words((f"{n} {said}" for n, said in row.items()), BY_CLAUSE) for row in rows)
+        said = _("%(n)s 行：%(rows)s") % {"n": len(rows), "rows": join_words(lines, BY_SEMICOLON)}
         return _(hidden.label), said if rows else _("没有一行")
     return label, _write_named(label, value)
 
@@ -252,10 +255,13 @@ def _write_given(value: Any) -> str:
     if isinstance(table, LookupTable):
         return _("%(n)s 行的表") % {"n": len(table.rows)}
     if isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
-        lines = ("，".join(f"{k} {_write_given(v)}" for k, v in row.items()) for row in value)
-        return _("%(n)s 行：%(rows)s") % {"n": len(value), "rows": "；".join(lines)}
+        lines = (
+            join_words((f"{k} {_write_given(v)}" for k, v in row.items()), BY_CLAUSE)
+            for row in value
+        )
+        return _("%(n)s 行：%(rows)s") % {"n": len(value), "rows": join_words(lines, BY_SEMICOLON)}
     if isinstance(value, list | tuple):
-        return "、".join(_write_given(item) for item in value) or _("没有一行")
+        return join_words(_write_given(item) for item in value) or _("没有一行")
     return describe_value(float(value) if type(value) is int else value, frozenset())
 
 

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_GET
 
 from config.errors import BadInput, gettext_noop
 from config.tenancy.roles import IMPORT_FILES, MANAGE_CONNECTORS, VIEW_ORDERS, check_right
-from config.wording import say_error
+from config.wording import join_words, say_error
 from connectors.orders.models import Order
 from connectors.orders.services import list_nodes
 from connectors.orders.statuses import STAGE_LABELS
@@ -347,7 +347,7 @@ def _show(q: GapQuestion, gap: Gap) -> dict[str, Any]:
         "question": q,
         "figures": figures,
         "tiles": _list_tiles(q, gap, figures),
-        "late_names": "、".join(gap.late_sources),
+        "late_names": join_words(gap.late_sources),
         "causes": _list_causes(q, figures),
         "shops": _list_shops(q, figures, shops),
         "ages": _list_ages(q, figures),

@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy
 
 from config.errors import BadInput, gettext_noop
 from config.tenancy.roles import IMPORT_FILES, VIEW_ORDERS, check_right
+from config.wording import join_words
 from connectors.orders.querysets import OrderQuerySet
 from connectors.orders.services import list_nodes
 from connectors.orders.statuses import STAGE_LABELS
@@ -132,7 +133,7 @@ def list_chips(question: Question, *, names: dict[str, dict[str, str]]) -> list[
     if s.words:
         add(_("搜索：%(words)s") % {"words": s.words}, "q")
     if s.band:
-        add("、".join(describe_band(b) for b in s.band), "band")
+        add(join_words(describe_band(b) for b in s.band), "band")
     if s.cause:
         cause = _("沉默，没有新消息") if s.cause == NO_CAUSE else s.cause
         add(_("原因：%(cause)s") % {"cause": cause}, "cause")

@@ -11,8 +11,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from config.errors import BY_CLAUSE
 from config.releases.models import Review, State, Version
-from config.wording import translate
+from config.wording import join_words, translate
 from connectors.orders.nodes import DEFAULT_NODES, nodes_to_content
 from connectors.orders.services import NODE_TABLE_KIND, list_nodes
 from connectors.orders.status_mappings import KIND_LABEL as MAPPING_LABEL
@@ -69,7 +70,7 @@ def _describe_canvas(version: Version, published: Version | None) -> str:
     before = published.content if published else default_canvas(list_nodes())
     said = [translate(c.message, c.params) for c in describe_changes(before, version.content)]
     rest = len(said) - _NAMED
-    shown = "，".join(said[:_NAMED])
+    shown = join_words(said[:_NAMED], BY_CLAUSE)
     more = _("，另有 %(n)d 处") % {"n": rest} if rest > 0 else ""
     return f"{shown}{more}" or _("没有改动")
 

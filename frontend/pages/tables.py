@@ -37,7 +37,7 @@ from config.errors import (
 from config.releases import services as releases
 from config.releases.models import Document, State, Version
 from config.tenancy.roles import REVIEW_RULES, VIEW_BOARD, WRITE_RULES
-from config.wording import say, say_error
+from config.wording import join_words, say, say_error
 from connectors.tabular.readers import BadRow, open_table
 from connectors.tabular.workbook import prefix, unprefix
 from frontend.pages.checks import page
@@ -135,8 +135,8 @@ def table_list(request: Any) -> HttpResponse:
         {
             "key": t.key,
             "name": t.schema.name,
-            "keys": "、".join(field.label for field in t.schema.keys),
-            "columns": "、".join(field.label for field in t.schema.columns),
+            "keys": join_words(field.label for field in t.schema.keys),
+            "columns": join_words(field.label for field in t.schema.columns),
             "count": counts.get(t.version_id or 0, len(SHIPPED.get(t.key, {}).get("rows", ()))),
             "is_shipped": t.version_id is None,
             "open": by_key.get(t.key, []),
@@ -598,8 +598,8 @@ def _match(
         raise BadInput(
             gettext_noop("文件里没有键列 %(keys)s；文件的列是 %(headers)s。请改列名后再上传"),
             code="key_missing",
-            keys="、".join(keys),
-            headers="、".join(headers[:20]),
+            keys=join_words(keys),
+            headers=join_words(headers[:20]),
         )
     used = {place for place in chosen if place is not None}
     return {
@@ -622,8 +622,8 @@ def _describe_upload(content: Mapping[str, Any], upload: Mapping[str, Any]) -> d
     return {
         "name": upload["name"],
         "count": len(upload["rows"]),
-        "missing": "、".join(upload["missing"]),
-        "ignored": "、".join(upload["ignored"]),
+        "missing": join_words(upload["missing"]),
+        "ignored": join_words(upload["ignored"]),
         "replace": outcomes["replace"],
         "merge": outcomes["merge"],
         "problems": [_at_line(p, upload["lines"]) for p in problems[:PROBLEMS_SHOWN]],

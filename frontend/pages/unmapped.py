@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from config.errors import BadInput, NotAllowed, NotFound, WrongState, gettext_noop
+from config.errors import BY_CLAUSE, BadInput, NotAllowed, NotFound, WrongState, gettext_noop
 from config.releases import services as releases
 from config.releases.models import State, Version
 from config.tenancy.roles import (
@@ -24,7 +24,7 @@ from config.tenancy.roles import (
     VIEW_ORDERS,
     WRITE_RULES,
 )
-from config.wording import say_error
+from config.wording import join_words, say_error
 from connectors.orders.status_mappings import (
     STATUS_MAPPING_KIND,
     StatusRow,
@@ -212,7 +212,7 @@ def describe_mapping(version: Version, published: Version | None) -> str:
         for r in rows
         if r["change"] == "new"
     ]
-    words = "，".join(said[:3]) or _("没有改动")
+    words = join_words(said[:3], BY_CLAUSE) or _("没有改动")
     return f"{name_channel(version.document.key)} {words}"
 
 
@@ -250,7 +250,7 @@ def _put_in_force(request: Any, version: Version, *, is_back: bool) -> Version:
     messages.success(
         request,
         _("v%(n)s 已生效，状态是 %(statuses)s 的订单正在按它重读")
-        % {"n": version.number, "statuses": "、".join(statuses) or "—"},
+        % {"n": version.number, "statuses": join_words(statuses) or "—"},
     )
     return version
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -63,6 +64,12 @@ def result(code: str) -> SafeString:
 def say(phrase: Phrase) -> str:
     """A phrase in the reader's language."""
     return config.wording.say(phrase)
+
+
+@register.filter
+def in_a_row(parts: Iterable[str]) -> str:
+    """Words with the marks of the reader's language between them."""
+    return config.wording.join_words(parts)
 
 
 @register.filter
