@@ -76,10 +76,18 @@ def shared_keys() -> Keys:
 class Outside:
     """Everything outside of one environment."""
 
-    def __init__(self, environment: Environment, *, at: datetime, host: Host | None = None) -> None:
-        """`host`: one that serves already; it serves this outside from now on, and no other."""
+    def __init__(
+        self,
+        environment: Environment,
+        *,
+        at: datetime,
+        host: Host | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """`host`: one that serves already; it serves this outside from now on, and no other.
+        `clock`: another than one that stands at `at`."""
         self.environment = environment
-        self.clock = Clock(at=at)
+        self.clock = clock or Clock(at=at)
         self.faults, self.store, self.keys = Faults(), Store(), shared_keys()
         self.outbox = Outbox(self.clock, self.faults, transport=self._push, workers=1)
         self.apps = build_apps(
