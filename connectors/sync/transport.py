@@ -260,7 +260,7 @@ class Session:
             if entry is not None:
                 entry.outcome, entry.vendor_code = CallLog.Outcome.AMBIGUOUS, error.code
             raise ConnectorError(
-                gettext_noop("对方的回答读不懂：%(reason)s"),
+                gettext_noop("对方的应答读不懂：%(reason)s"),
                 code="bad_answer",
                 retry=Retry.AMBIGUOUS,
                 reason=Phrase(error.message, error.params),
