@@ -148,7 +148,7 @@ class Response:
             return json.loads(self.body)
         except ValueError as error:
             raise ConnectorError(
-                gettext_noop("对方的回答不是有效的 JSON（HTTP %(status)s）"),
+                gettext_noop("对方的应答不是有效的 JSON（HTTP %(status)s）"),
                 code="bad_answer",
                 retry=RETRY_BY_STATUS.get(self.status, Retry.AMBIGUOUS),
                 vendor_code=str(self.status),
@@ -365,7 +365,7 @@ def _exchange(request: Request, target: Target, *, deadline: float) -> Response:
         ) from None
     except (OSError, HTTPError, HTTPException) as error:
         raise ConnectorError(
-            gettext_noop("调用 %(host)s 没有得到完整的回答（%(kind)s）"),
+            gettext_noop("调用 %(host)s 没有得到完整的应答（%(kind)s）"),
             code="no_answer" if is_sent else "not_connected",
             retry=Retry.AMBIGUOUS if is_sent else Retry.SAFE,
             host=target.host,
@@ -406,7 +406,7 @@ def _read(answer: Any, deadline: float) -> bytes:
 
 def _too_large() -> ConnectorError:
     return ConnectorError(
-        gettext_noop("对方的回答超过 5 MB，已中断"), code="too_large", retry=Retry.AMBIGUOUS
+        gettext_noop("对方的应答超过 5 MB，已中断"), code="too_large", retry=Retry.AMBIGUOUS
     )
 
 

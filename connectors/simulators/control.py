@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 _LEDGER_SHOWN = 50
 # What each fault looks like from outside, for the page.
 _WORDS = {
-    "http_500": "回答 HTTP 500，调用没有生效",
-    "http_503": "回答 HTTP 503，调用没有生效",
-    "refuse_connection": "不回答就断开，调用没有生效",
-    "timeout_before": "一直不回答，调用没有生效",
-    "timeout_after_accept": "调用已生效，但一直不回答",
-    "garbage": "回答的不是 JSON 或 XML",
-    "slow_drip": "回答一点一点地来",
+    "http_500": "应答 HTTP 500，调用没有生效",
+    "http_503": "应答 HTTP 503，调用没有生效",
+    "refuse_connection": "不应答就断开，调用没有生效",
+    "timeout_before": "一直不应答，调用没有生效",
+    "timeout_after_accept": "调用已生效，但一直不应答",
+    "garbage": "应答的不是 JSON 或 XML",
+    "slow_drip": "应答一点一点地来",
     "wrong_clock": "平台的时钟偏了（秒）",
     "half_page": "列表页被截短，总数不变",
     "repeated_page": "再给一次刚才那一页",

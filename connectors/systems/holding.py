@@ -37,7 +37,7 @@ ABSENT = Phrase(gettext_noop("对方还没有这张订单，到了就挂起"))
 PASSED_ON = Phrase(gettext_noop("OMS 已把订单发给仓库，改在仓库挂起"))
 STOPPED = Phrase(gettext_noop("已在对方系统里停下"))
 GOES_ON = Phrase(gettext_noop("已在对方系统里放行"))
-DOUBTFUL = Phrase(gettext_noop("对方没有回答，可能已经生效：会再试，重复不会多出一次"))
+DOUBTFUL = Phrase(gettext_noop("对方没有应答，可能已经生效：会再试，重复不会多出一次"))
 
 
 class Outcome(StrEnum):

@@ -61,7 +61,7 @@ def order_calls(request: Any, public_id: str) -> HttpResponse:
         "crumbs": [
             (_("订单"), reverse("order_list")),
             (order.order_no, reverse("order_detail", args=[order.public_id])),
-            (_("对接日志"), None),
+            (_("调用记录"), None),
         ],
     }
     template = "calls/_list.html" if request.htmx else "calls/page.html"

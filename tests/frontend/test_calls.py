@@ -113,14 +113,14 @@ def test_what_the_outside_refuses_is_said_in_words(told, enter, monkeypatch):
     _source, _order, read, _held, _message = told
 
     def refuse(environment, key, *, actor, now):
-        raise ConnectorError(gettext_noop("对方没有回答"))
+        raise ConnectorError(gettext_noop("对方没有应答"))
 
     monkeypatch.setattr(call_pages, "resend", refuse)
     answer = enter("tech_support").post(
         f"/calls/call-{read.pk}/resend/", {"back": "//evil.example"}, follow=True
     )
     assert answer.redirect_chain[0][0] == "/connections/"
-    assert "对方没有回答" in answer.content.decode()
+    assert "对方没有应答" in answer.content.decode()
 
 
 @pytest.mark.parametrize("role", ["agent", "supervisor", "director"])

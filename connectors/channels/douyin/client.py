@@ -118,7 +118,7 @@ class DouyinClient:
             return None
         if (order.required_identifier("order_id", limit=65)).removesuffix("A") != order_no:
             raise ConnectorError(
-                gettext_noop("平台给出的不是所问的订单，已丢弃这次回答"),
+                gettext_noop("平台给出的不是所问的订单，已丢弃这次应答"),
                 code="wrong_order",
                 retry=Retry.SAFE,
             )

@@ -193,7 +193,7 @@ def _read_row(order: Reader) -> ListedOrder:
 def _require_number(order: Reader, order_no: str) -> None:
     if order.required_identifier("order_no") != order_no:
         raise ConnectorError(
-            gettext_noop("商城给出的不是所问的订单，已丢弃这次回答"),
+            gettext_noop("商城给出的不是所问的订单，已丢弃这次应答"),
             code="wrong_order",
             retry=Retry.SAFE,
         )

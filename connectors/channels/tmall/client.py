@@ -123,7 +123,7 @@ class TmallClient:
         trade = answer.one("trade")
         if (trade.identifier("tid_str") or trade.required_identifier("tid")) != order_no:
             raise ConnectorError(
-                gettext_noop("平台给出的不是所问的订单，已丢弃这次回答"),
+                gettext_noop("平台给出的不是所问的订单，已丢弃这次应答"),
                 code="wrong_order",
                 retry=Retry.SAFE,
             )

@@ -108,7 +108,7 @@ def read_answer(response: Response) -> RobotReceipt:
     if not isinstance(answer, dict) or "errcode" not in answer:
         is_throttled = isinstance(answer, dict) and answer.get("punish") == "deny"
         raise ConnectorError(
-            gettext_noop("钉钉的网关限流") if is_throttled else gettext_noop("钉钉的回答看不懂"),
+            gettext_noop("钉钉的网关限流") if is_throttled else gettext_noop("钉钉的应答看不懂"),
             code="robot_refused",
             retry=Retry.LATER if is_throttled else Retry.AMBIGUOUS,
             vendor_code=str(answer.get("status", "")) if is_throttled else "",

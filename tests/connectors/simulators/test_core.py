@@ -538,7 +538,7 @@ def test_the_control_page_shows_faults_callbacks_and_costs_escaped(
     form = b"app=echo&operation=*&kind=http_503&page=&times=1&seconds=0"
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     assert _call("POST", base + "/_control/faults", form, headers)[0] == 303
-    assert "<td>回答 HTTP 503，调用没有生效</td>" in _get(base + "/_control/")[1].decode()
+    assert "<td>应答 HTTP 503，调用没有生效</td>" in _get(base + "/_control/")[1].decode()
     wrong = form.replace(b"times=1", b"times=0")
     status, body = _call("POST", base + "/_control/faults", wrong, headers)
     assert status == 400
