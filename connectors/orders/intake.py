@@ -194,8 +194,11 @@ class Batch:
         is_history: bool,
         shops: dict[tuple[str, str], Shop],
         is_reread: bool = False,
+        *,
+        history_before: datetime | None = None,
     ) -> None:
         self.source, self.now, self.is_history = source, now, is_history
+        self.history_before = history_before
         self.is_reread = is_reread
         self.shops = shops
         self.nodes, self.ship_rules = list_nodes(), list_ship_rules()
@@ -267,7 +270,7 @@ class Batch:
                     continue
                 counts["updated" if order.pk else "new"] += 1
             else:
-                order = self._new_order(shop, record.order_no)
+                order = self._new_order(shop, record)
                 stored[record.order_no].append(order)
                 counts["new"] += 1
             before = order.stage or None
@@ -279,13 +282,19 @@ class Batch:
             changed[key], self.records[key] = order, record
         return changed
 
-    def _new_order(self, shop: Shop, order_no: str) -> Order:
+    def _new_order(self, shop: Shop, record: CanonicalOrder) -> Order:
         """An unsaved row; by position, for Django asks every default anew of names."""
         order = Order(*self.blank_order)  # type: ignore[misc] # stubs know names only
         order.public_id = new_public_id()
-        order.shop, order.order_no, order.revision = shop, order_no, 0
-        order.first_received_at, order.is_history = self.now, self.is_history
+        order.shop, order.order_no, order.revision = shop, record.order_no, 0
+        order.first_received_at, order.is_history = self.now, self._is_past(record)
         return order
+
+    def _is_past(self, record: CanonicalOrder) -> bool:
+        """Whether a new order is history: said so, or placed before what counts as news."""
+        if self.is_history or self.history_before is None or record.placed_at is None:
+            return self.is_history
+        return record.placed_at < self.history_before
 
     def _remember_payments(self, order: Order, record: CanonicalOrder) -> None:
         """Keep the payments inside an order; without a time of their own they are of its state."""

@@ -58,19 +58,24 @@ def receive(
     is_history: bool = False,
     shops: Mapping[tuple[str, str], Shop] | None = None,
     is_reread: bool = False,
+    history_before: datetime | None = None,
 ) -> Received:
     """Take in up to MAX_BATCH records of one source, in the scope in force, in one transaction.
 
     `shops` maps (channel, shop name) to shops; missing ones are made. `is_history` marks orders
-    whose state on arrival must not alert or hold (first import, back-fill, as-of run). `is_reread`:
-    the records are stored payloads mapped anew, which replace what they said before. Raises
+    whose state on arrival must not alert or hold (first import, back-fill, as-of run);
+    `history_before` does so for those placed before that moment. An order that is here stays what
+    it is. `is_reread`: the records are stored payloads mapped anew, which replace what they said before. Raises
     ValueError for a batch that is too large; a record is never rejected here: mappings have
     checked it.
     """
     if len(records) > MAX_BATCH:
         raise ValueError(f"at most {MAX_BATCH} records in one batch, got {len(records)}")
     with transaction.atomic():
-        return Batch(source, now, is_history, dict(shops or {}), is_reread).take(records)
+        batch = Batch(
+            source, now, is_history, dict(shops or {}), is_reread, history_before=history_before
+        )
+        return batch.take(records)
 
 
 def receive_all(

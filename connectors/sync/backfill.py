@@ -3,7 +3,8 @@
     estimated -> started by a person -> windows, one after the other -> done
                        paused and resumed where it stood, cancelled for good
 
-The mark moves with the rows it covers, so a killed worker goes on where it was.
+The mark moves with the rows it covers, so a killed worker goes on where it was. What a back-fill
+brings is history, and so is what changes under its hands and comes another way (decision 0015).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from config.audit.services import record
@@ -144,7 +145,25 @@ def start_backfill(run: BackfillRun, *, actor: User | None, now: datetime) -> No
     """Let an estimated back-fill begin, or go on after a pause or a failure."""
     _move(run, {State.ESTIMATING, State.READY, State.PAUSED, State.FAILED}, State.RUNNING,
           actor=actor, now=now, started_at=run.started_at or now, finished_at=None,
+          history_until=run.history_until or _find_history_line(run),
           error_message="", error_params={})  # fmt: skip
+
+
+def _find_history_line(run: BackfillRun) -> datetime:
+    """Up to when orders nobody told us of are the past, as the back-fill begins.
+
+    What the ordinary reading has still to read, late orders included, stays news.
+    """
+    connection = run.connection
+    done_until = (
+        Cursor.objects.filter(connection=connection, stream=MAIN_STREAM)
+        .values_list("done_until", flat=True)
+        .first()
+    )
+    if done_until is None:
+        return run.end
+    rules = get_connector(connection.vendor).list_streams(connection.config)[MAIN_STREAM]
+    return min(run.end, done_until - rules.overlap)
 
 
 def pause_backfill(run: BackfillRun, *, actor: User | None, now: datetime) -> None:
@@ -183,12 +202,25 @@ def _move(
 
 
 def list_running(*, now: datetime) -> list[int]:
-    """The ids of back-fills to be estimated or read on that nobody works at, in the scope in force."""
+    """The ids of back-fills to be estimated or read on that nobody works at, in the scope in force.
+
+    One whose vendor wants us to wait goes on when the wait is over.
+    """
     return list(
-        BackfillRun.objects.filter(state__in=[State.RUNNING, State.ESTIMATING])
-        .filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now))
+        _list_free(now)
+        .filter(state__in=[State.RUNNING, State.ESTIMATING])
+        .order_by("pk")
         .values_list("pk", flat=True)
     )
+
+
+def _list_free(now: datetime) -> QuerySet[BackfillRun]:
+    """Back-fills that nobody works at and whose vendor may be called."""
+    free: QuerySet[BackfillRun] = BackfillRun.objects.filter(
+        Q(lease_until__isnull=True) | Q(lease_until__lte=now),
+        Q(connection__paused_until__isnull=True) | Q(connection__paused_until__lte=now),
+    )
+    return free
 
 
 def work_backfill(
@@ -204,8 +236,8 @@ def work_backfill(
     holder, now = uuid4().hex, clock()
     with for_environment(environment):
         is_ours = (
-            BackfillRun.objects.filter(pk=run_id, state=State.RUNNING)
-            .filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now))
+            _list_free(now)
+            .filter(pk=run_id, state=State.RUNNING)
             .update(holder=holder, lease_until=now + LEASE)
         )
     run = _get(environment, run_id)
@@ -274,14 +306,18 @@ class _Worker:
             )
             for reading, error in failures:
                 put_aside(session.connection, reading, error, now=session.clock())
-            self._count(taken, len(rows), len(failures))
+            goes_on = self._count(taken, len(rows), len(failures))
+        if not goes_on:
+            raise _Stopped
 
-    def _count(self, taken: Taken, fetched: int, failed: int) -> None:
-        """In the transaction that stores the rows: counts, a longer lease, and whether to stop."""
+    def _count(self, taken: Taken, fetched: int, failed: int) -> bool:
+        """In the transaction that stores the rows: counts, a longer lease; False to stop after it.
+
+        Raises _Stopped when another worker has taken over: then it stores them.
+        """
         done = taken.received
-        if not BackfillRun.objects.filter(
-            pk=self.run.pk, holder=self.holder, state=State.RUNNING
-        ).update(
+        ours = BackfillRun.objects.filter(pk=self.run.pk, holder=self.holder)
+        if not ours.update(
             fetched=F("fetched") + fetched,
             new=F("new") + done.new,
             updated=F("updated") + done.updated,
@@ -290,6 +326,7 @@ class _Worker:
             lease_until=self.session.clock() + LEASE,
         ):
             raise _Stopped
+        return bool(ours.filter(state=State.RUNNING).exists())
 
     def _save(self, *, mark: datetime) -> None:
         with for_environment(self.session.environment):
@@ -305,14 +342,20 @@ class _Worker:
             )
             session.note_success()
             if run.stream == MAIN_STREAM:
-                cursor, _ = Cursor.objects.get_or_create(
-                    connection=run.connection, stream=run.stream
-                )
-                if cursor.done_until is None or run.start <= cursor.done_until < run.end:
-                    Cursor.objects.filter(pk=cursor.pk).update(done_until=run.end)
-                    record_freshness(
-                        session.connection.source, complete_until=run.end, now=session.clock()
-                    )
+                self._hand_over()
+
+    def _hand_over(self) -> None:
+        """The ordinary reading goes on from the end, unless it is further or was never so far."""
+        session, run = self.session, self.run
+        cursor, _ = Cursor.objects.get_or_create(connection=run.connection, stream=run.stream)
+        if (
+            Cursor.objects.filter(pk=cursor.pk)
+            .filter(
+                Q(done_until__isnull=True) | Q(done_until__gte=run.start, done_until__lt=run.end)
+            )
+            .update(done_until=run.end)
+        ):
+            record_freshness(session.connection.source, complete_until=run.end, now=session.clock())
 
 
 def _get(environment: Environment, run_id: int) -> BackfillRun:

@@ -296,6 +296,8 @@ class BackfillRun(EnvironmentModel):
     """A past range read again, as history: it never alerts and never holds.
 
     `mark` is the end of what was read; it moves with the rows it covers. `holder` as in Cursor.
+    `history_until`, from its start on: what was placed before and nobody had told of is history,
+    whichever way it comes (decision 0015).
     """
 
     class State(models.TextChoices):
@@ -313,6 +315,7 @@ class BackfillRun(EnvironmentModel):
     start = models.DateTimeField(_("从"))
     end = models.DateTimeField(_("到"))
     mark = models.DateTimeField(null=True)
+    history_until = models.DateTimeField(null=True, editable=False)
     state = models.CharField(max_length=12, choices=State, default=State.ESTIMATING)
     estimate = models.PositiveIntegerField(null=True)  # rows
     estimate_seconds = models.PositiveIntegerField(null=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
-from django.db.models import F
+from django.db.models import F, Max
 
 from config.errors import AppError, BadInput, Phrase, gettext_noop
 from config.secrets import encrypt
@@ -25,7 +25,7 @@ from connectors.channels.status_mappings import stages_for
 from connectors.orders.canonical import CanonicalRecord
 from connectors.orders.services import MAX_BATCH, Received, receive
 from connectors.shops.models import Connection, Shop
-from connectors.sync.models import QUARANTINE_PURPOSE, MappingNotice, Quarantine
+from connectors.sync.models import QUARANTINE_PURPOSE, BackfillRun, MappingNotice, Quarantine
 from connectors.wire import Mapped, Notice
 
 log = logging.getLogger(__name__)
@@ -96,56 +96,53 @@ def take_mapped(
     """Receive mapped records; one that the database refuses is put aside, the others pass."""
     record_notices(connection, ((m.notices, r.order_no) for r, m in mapped), now=now)
     shops = {(s.channel, s.name): s for s in Shop.objects.all()}
-    total = Taken()
+    line = None if is_history else find_history_line(connection)
+
+    def take(batch: Sequence[tuple[Reading, Mapped[CanonicalRecord]]]) -> Received:
+        with transaction.atomic():
+            return receive(
+                [m.record for _, m in batch],
+                source=connection.source,
+                now=now,
+                is_history=is_history,
+                shops=shops,
+                history_before=line,
+            )
+
+    total, refused = Taken(), set()
     for start in range(0, len(mapped), MAX_BATCH):
         batch = mapped[start : start + MAX_BATCH]
         try:
-            with transaction.atomic():
-                total += Taken(
-                    receive(
-                        [m.record for _, m in batch],
-                        source=connection.source,
-                        now=now,
-                        is_history=is_history,
-                        shops=shops,
-                    )
-                )
+            total += Taken(take(batch))
         except (DatabaseError, ValueError) as error:
             if _is_about_all(error):
                 raise
             log.warning("a batch was refused, taking its orders one by one: %s", type(error))
-            total += _take_singly(batch, connection, now, is_history, shops)
-    _remove_mended(connection, [r.order_no for r, _ in mapped if r.order_no], now=now)
+            for one in batch:
+                try:
+                    total += Taken(take([one]))
+                except (DatabaseError, ValueError) as reason:
+                    if _is_about_all(reason):
+                        raise
+                    log.warning("an order was refused by the database: %s", type(reason).__name__)
+                    put_aside(connection, one[0], unexpected(reason), now=now)
+                    total += Taken(quarantined=1)
+                    refused.add(one[0].order_no)
+    read = {r.order_no for r, _ in mapped} - refused - {""}
+    _remove_mended(connection, sorted(read), now=now)
     return total
 
 
-def _take_singly(
-    batch: Sequence[tuple[Reading, Mapped[CanonicalRecord]]],
-    connection: Connection,
-    now: datetime,
-    is_history: bool,
-    shops: dict[tuple[str, str], Shop],
-) -> Taken:
-    total = Taken()
-    for reading, mapped in batch:
-        try:
-            with transaction.atomic():
-                total += Taken(
-                    receive(
-                        [mapped.record],
-                        source=connection.source,
-                        now=now,
-                        is_history=is_history,
-                        shops=shops,
-                    )
-                )
-        except (DatabaseError, ValueError) as error:
-            if _is_about_all(error):
-                raise
-            log.warning("an order was refused by the database: %s", type(error).__name__)
-            put_aside(connection, reading, unexpected(error), now=now)
-            total += Taken(quarantined=1)
-    return total
+def find_history_line(connection: Connection) -> datetime | None:
+    """Orders of this connection placed before then, and never heard of, are history.
+
+    Whoever tells of them first: a back-fill does not read what changes while it runs (decision
+    0015). None where nothing was ever back-filled.
+    """
+    line: datetime | None = BackfillRun.objects.filter(connection=connection).aggregate(
+        line=Max("history_until")
+    )["line"]
+    return line
 
 
 def _is_about_all(error: Exception) -> bool:
