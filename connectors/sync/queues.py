@@ -41,8 +41,8 @@ def consume(
     Call it outside any scope. A vendor without a queue gives zero, and so does a connection that is
     switched off or told to wait. A failure is said on the connection, not raised.
     """
-    with hold_stream(environment, connection_id, QUEUE, clock=clock) as is_ours:
-        if not is_ours:
+    with hold_stream(environment, connection_id, QUEUE, clock=clock) as lease:
+        if not lease:
             return 0
         session = open_session(
             environment, connection_id, clock=clock, sleep=sleep, limiter=limiter
@@ -66,7 +66,7 @@ def consume(
                 with for_environment(environment):
                     new += store_messages(session.connection, items, signed_at=None, now=clock())
                 _confirm(session, [m.message_id for m in found])
-                if len(found) < PER_CALL:
+                if len(found) < PER_CALL or not lease.renew():
                     break
         except ConnectorError as error:
             with for_environment(environment):

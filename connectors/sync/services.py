@@ -127,8 +127,8 @@ def reread_open_orders(
     A presale of four months ago that changes today is on no list any more (channels.md 5.2). Oldest
     first, so many at a time; the cursor's `done_until` says how far this round has come.
     """
-    with hold_stream(environment, connection_id, REREAD_STREAM, clock=clock) as is_ours:
-        if not is_ours:
+    with hold_stream(environment, connection_id, REREAD_STREAM, clock=clock) as lease:
+        if not lease:
             return Taken()
         now = clock()
         with for_environment(environment):
@@ -141,6 +141,8 @@ def reread_open_orders(
             cursor.save(update_fields=["slot", "done_until"])
         total = Taken()
         for start in range(0, len(found), REREAD_CHUNK):
+            if start and not lease.renew():
+                return total
             part = found[start : start + REREAD_CHUNK]
             taken, error = read_orders(
                 environment, connection_id, [number for number, _ in part],

@@ -62,8 +62,8 @@ def sweep(
     Call it outside any scope. When nobody is left to ask about, the source counts as complete up to
     the beginning of the sweep. A connection that is switched off or told to wait is not asked.
     """
-    with hold_stream(environment, connection_id, SWEEP, clock=clock) as is_ours:
-        if not is_ours:
+    with hold_stream(environment, connection_id, SWEEP, clock=clock) as lease:
+        if not lease:
             return Taken()
         now = clock()
         session = open_session(
@@ -83,6 +83,9 @@ def sweep(
         if not numbers:  # nobody to ask about: is it there at all?
             error = _check(session)
         for start in range(0, len(numbers), CHUNK):
+            if start and not lease.renew():  # so slow that somebody else is at it
+                is_complete = False
+                break
             taken, error = ask(session, numbers[start : start + CHUNK])
             total += taken
             if error is not None:

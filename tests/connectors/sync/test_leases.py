@@ -34,7 +34,12 @@ def test_a_list_is_held_by_one_and_other_lists_are_free(bench: Bench) -> None:
 
     with hold(bench, one) as first, hold(bench, one) as second:
         with hold(bench, one, "b") as beside, hold(bench, other) as elsewhere:
-            assert (first, second, beside, elsewhere) == (True, False, True, True)
+            assert [bool(x) for x in (first, second, beside, elsewhere)] == [
+                True,
+                False,
+                True,
+                True,
+            ]
         # Who was refused gives nothing back on leaving.
         with hold(bench, one) as again:
             assert not again
@@ -66,6 +71,23 @@ def test_the_lease_of_the_dead_runs_out_and_its_ghost_takes_nothing_back(bench: 
         ghost.__exit__(None, None, None)
         with hold(bench, connection) as third:
             assert not third
+
+
+def test_a_long_piece_of_work_keeps_its_lease_and_learns_that_it_lost_it(bench: Bench) -> None:
+    connection, _ = bench.connect("tmall")
+
+    with hold(bench, connection) as ours:
+        for _ in range(3):
+            bench.at += LEASE - timedelta(seconds=1)
+            assert ours.renew()
+        with hold(bench, connection) as early:
+            assert not early
+            assert not early.renew()
+        bench.at += LEASE
+        with hold(bench, connection) as successor:
+            assert successor
+            assert not ours.renew()
+            assert successor.renew()
 
 
 def test_a_connection_of_another_environment_is_not_held_and_leaves_no_row(

@@ -23,6 +23,7 @@ from connectors.orders.statuses import Stage
 from connectors.shops.models import Connection
 from connectors.shops.services import get_or_create_source
 from connectors.sync import sweeps
+from connectors.sync.leases import LEASE
 from connectors.sync.models import Asked, Cursor, InboundMessage, Quarantine, SyncRun
 from connectors.sync.pushes import store_messages, work_messages
 from connectors.sync.services import SWEEPING, Job, list_jobs
@@ -445,6 +446,49 @@ def test_two_workers_never_ask_one_system_at_once(bench: Bench) -> None:
     with for_environment(bench.environment, write=False):
         assert SyncRun.objects.count() == 1
         assert Cursor.objects.get(stream="sweep").lease_until is None
+
+
+def test_a_sweep_that_was_too_slow_leaves_the_rest_to_who_has_taken_over(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeps, "CHUNK", 1)
+    warehouse, vendor = bench.connect("qimen")
+    with for_environment(bench.environment):
+        for n in range(3):
+            make_reviewed(bench, f"W{n}", ago=(60 - n) * MINUTE)
+
+    def dawdle() -> None:
+        bench.at += LEASE
+        with for_environment(bench.environment):
+            Cursor.objects.update(holder="other", lease_until=bench.now() + LEASE)
+
+    vendor.meanwhile = dawdle
+    run_sweep(bench, warehouse)
+
+    assert vendor.asked == ["W0"]
+    assert last_run(bench).state == SyncRun.State.PARTIAL
+    assert complete_until(bench, warehouse) is None
+
+
+def test_a_slow_sweep_keeps_its_lease(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeps, "CHUNK", 1)
+    warehouse, vendor = bench.connect("qimen")
+    with for_environment(bench.environment):
+        for n in range(5):
+            make_reviewed(bench, f"W{n}", ago=(60 - n) * MINUTE)
+    seen = []
+
+    def dawdle() -> None:
+        bench.at += 0.6 * LEASE
+        seen.append(run_sweep(bench, warehouse))
+        vendor.meanwhile = dawdle
+
+    vendor.meanwhile = dawdle
+    run_sweep(bench, warehouse)
+
+    assert len(seen) == 5
+    assert sorted(vendor.asked) == [f"W{n}" for n in range(5)]
+    assert complete_until(bench, warehouse) is not None
 
 
 def test_another_environments_orders_are_neither_asked_about_nor_changed(
