@@ -290,6 +290,7 @@ class CredentialField:
     help: str = ""
     placeholder: str = ""
     is_long: bool = False  # a PEM key: several lines
+    is_rare: bool = False  # hardly ever answered: folded away
     choices: tuple[tuple[str, str], ...] = ()
 
 

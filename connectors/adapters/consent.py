@@ -92,6 +92,7 @@ def make_address_field(default: str) -> CredentialField:
         PAGE_ADDRESS,
         gettext_noop("授权页地址"),
         is_required=False,
+        is_rare=True,
         placeholder=default,
         help=gettext_noop("一般不用填：默认是平台的公开授权页，只有沙箱或演示环境才改"),
     )

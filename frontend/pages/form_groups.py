@@ -87,7 +87,7 @@ def is_described(vendor: str) -> bool:
 def group_questions(vendor: str, questions: Sequence[Question]) -> list[Group]:
     """The questions in the order in which a person answers them."""
     if not is_described(vendor):
-        return [Group(_("授权"), "", questions, is_folded=False, is_sample=False)]
+        return _fold_rare(questions)
     groups = []
     for label, words, starts, is_folded in _GROUPS:
         inside = sorted(
@@ -99,6 +99,17 @@ def group_questions(vendor: str, questions: Sequence[Question]) -> list[Group]:
         # Something wrong is never folded away.
         folded = is_folded and not any(q.error or q.value for q in inside[:2])
         groups.append(Group(label, words, inside, folded, is_sample=starts[0] == "rows_path"))
+    return groups
+
+
+def _fold_rare(questions: Sequence[Question]) -> list[Group]:
+    """What everybody answers, then what hardly anybody does, folded; nothing wrong is folded."""
+    rare = [q for q in questions if q.field.is_rare]
+    usual = [q for q in questions if not q.field.is_rare]
+    groups = [Group(_("授权"), "", usual, is_folded=False, is_sample=False)]
+    if rare:
+        is_folded = not any(q.error for q in rare)
+        groups.append(Group(_("很少用到的设置"), "", rare, is_folded, is_sample=False))
     return groups
 
 
@@ -127,6 +138,7 @@ def describe_form(connector: Connector, draft: Draft, errors: Mapping[str, str])
         "is_described": described,
         "consent": connector.consent,
         "pasted": pasted,
+        "may_test": connector.consent is None or bool(draft.authorised) or _has_tokens(pasted),
         "is_pasting": any(q.error or (q.is_stored and not draft.authorised) for q in pasted),
         "authorised": _say_authorised(draft),
         "errors": errors,
@@ -134,6 +146,10 @@ def describe_form(connector: Connector, draft: Draft, errors: Mapping[str, str])
         "sample": sample,
         "preview": [_say_row(row) for row in draft.preview or []],
     }
+
+
+def _has_tokens(pasted: Sequence[Question]) -> bool:
+    return any(q.is_stored for q in pasted)
 
 
 def _say_authorised(draft: Draft) -> dict[str, Any] | None:

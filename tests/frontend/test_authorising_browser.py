@@ -40,6 +40,7 @@ def test_a_shop_is_authorised_tested_and_connected_without_copying_a_token(
         page.fill("#base_url", f"{platforms.base}/tmall")
         page.fill("#f_app_key", TMALL_KEYS.app_key)
         page.fill("#f_app_secret", TMALL_KEYS.secret)
+        page.click("details.folded summary >> nth=0")
         page.fill("#f_authorise_url", f"{platforms.base}/tmall/oauth/authorize")
         expect(page.locator("#f_access_token")).to_be_hidden()  # pasting is the second way
 

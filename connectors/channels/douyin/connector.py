@@ -103,6 +103,7 @@ CONNECTOR: Final = Connector(
             gettext_noop("更换前的 App Secret"),
             is_secret=True,
             is_required=False,
+            is_rare=True,
             help=gettext_noop("只在更换密钥的当天填写：旧密钥签名的推送也会收下"),
         ),
         make_address_field(CONSENT.address),

@@ -86,6 +86,7 @@ CONNECTOR: Final = Connector(
             "group_name",
             gettext_noop("消息分组"),
             is_required=False,
+            is_rare=True,
             help=gettext_noop("开放平台控制台 → 消息服务 → 用户分组；没有分组就不填"),
         ),
         make_address_field(CONSENT.address),
