@@ -14,6 +14,8 @@ from django.conf import settings
 from django.test import Client
 from django.utils.translation import override
 
+from config.errors import BY_SEMICOLON
+from config.wording import join_words
 from frontend.wording import describe_duration, describe_fen, describe_score
 from tests.factories import World
 
@@ -33,13 +35,18 @@ def load_catalogue() -> dict[str, str]:
 
 
 def read_msgids(text: str) -> set[str]:
-    """The msgids of a .po text."""
+    """The msgids of a .po text, a context in front of its own as the compiled file has it."""
+    entry = re.compile(r'^(?:msgctxt ((?:".*"\n)+))?msgid ((?:".*"\n)+)', flags=re.MULTILINE)
     found = set()
-    for block in re.findall(r'^msgid ((?:".*"\n)+)', text, flags=re.MULTILINE):
-        parts = [line[1:-1] for line in block.strip().split("\n")]
-        joined = "".join(parts)
-        found.add(joined.replace("\\n", "\n").replace('\\"', '"').replace("\\\\", "\\"))
+    for context, block in entry.findall(text):
+        name = _unquote(block)
+        found.add(f"{_unquote(context)}\x04{name}" if context else name)
     return found - {""}
+
+
+def _unquote(block: str) -> str:
+    joined = "".join(line[1:-1] for line in block.strip().split("\n"))
+    return joined.replace("\\n", "\n").replace('\\"', '"').replace("\\\\", "\\")
 
 
 def test_every_text_has_an_english_one_with_the_same_placeholders() -> None:
@@ -107,6 +114,16 @@ def test_the_english_pages_have_no_chinese_of_ours(world: World) -> None:
         for name in names:
             page = page.replace(name, "")
         assert not _CHINESE.search(page), (address, _CHINESE.findall(page)[:20])
+
+
+def test_a_list_has_the_marks_of_its_reader() -> None:
+    names = ["天猫", "抖店", "100%"]
+    with override("zh-hans"):
+        assert join_words(names) == "天猫、抖店、100%"
+        assert join_words(names[:2], BY_SEMICOLON) == "天猫；抖店"
+    with override("en"):
+        assert join_words(iter(names)) == "天猫, 抖店, 100%"
+        assert (join_words([]), join_words(["x"])) == ("", "x")
 
 
 def test_money_scores_and_spans_are_worded_exactly() -> None:
