@@ -42,6 +42,7 @@ from workflows.reconciliation import (
     GapRow,
     Point,
     age_class,
+    list_early,
     list_left,
     list_points,
     measure_gap,
@@ -196,15 +197,23 @@ def _page_of(question: GapQuestion, found: list[GapRow]) -> tuple[list[GapRow], 
     return page, encode_key(list(_key(page[-1], question.sort))) if more else ""
 
 
-def _page_of_left(question: GapQuestion, gap: Gap) -> tuple[list[Any], str]:
-    """One page of the orders that left the start (and arrived): (moment, order id), latest first."""
-    rows = list_left(gap, only_arrived=question.state == ARRIVED)
+def _page_of_left(
+    question: GapQuestion, gap: Gap, rows: list[GapRow]
+) -> tuple[list[tuple[datetime, int]], str]:
+    """One page of the orders that left the start (and arrived): (moment, order id), latest first.
+
+    `rows` are those of the gap: some of them left the start without a passage that says so.
+    """
+    is_whole = question.state == LEFT
+    passed = list_left(gap, only_arrived=not is_whole)
+    early = [(row.left_at, row.order_id) for row in list_early(gap, rows)] if is_whole else []
     if question.after:
-        moment, pk = decode_key(question.after, 2)
-        at = parse_moment(str(moment))
+        moment, last = decode_key(question.after, 2)
+        at, pk = parse_moment(str(moment)), int(last)
         # The range alone leads the database to its place; the pair says where in one moment.
-        rows = rows.filter(passed_at__lte=at).exclude(passed_at=at, order_id__gte=pk)
-    found = list(rows[: PAGE_SIZE + 1])
+        passed = passed.filter(passed_at__lte=at).exclude(passed_at=at, order_id__gte=pk)
+        early = [key for key in early if key < (at, pk)]
+    found = sorted([*passed[: PAGE_SIZE + 1], *early], reverse=True)
     page = found[:PAGE_SIZE]
     return page, encode_key(list(page[-1])) if len(found) > PAGE_SIZE else ""
 
@@ -327,7 +336,7 @@ def _show(q: GapQuestion, gap: Gap) -> dict[str, Any]:
     figures = measure_gap(gap, rows)
     shops = {shop.pk: shop for shop in Shop.objects.order_by("channel", "name")}
     if q.state in (LEFT, ARRIVED):
-        pairs, following = _page_of_left(q, gap)
+        pairs, following = _page_of_left(q, gap, rows)
         count = figures.left if q.state == LEFT else figures.arrived
         since = {pk: moment for moment, pk in pairs}
         causes: dict[int, str] = {}
@@ -377,8 +386,6 @@ def _list_tiles(q: GapQuestion, gap: Gap, f: GapFigures) -> list[dict[str, Any]]
         (EXCUSED, _("暂不必到"), f.excused, _("付款、成团、退款未定")),
         (MISSING, missing, f.missing, ""),
     )
-    # The list of those that left cannot show whom a system has while the river holds them earlier.
-    is_whole = not gap.start.column
     return [
         {
             "state": state,
@@ -386,9 +393,7 @@ def _list_tiles(q: GapQuestion, gap: Gap, f: GapFigures) -> list[dict[str, Any]]
             "count": count,
             "note": note,
             "sign": "" if state == LEFT else "=" if state == MISSING else "−",
-            "url": q.url("cause", "shop", "channel", "age", "excuse", "sort", state=state)
-            if is_whole or state not in (LEFT, ARRIVED)
-            else "",
+            "url": q.url("cause", "shop", "channel", "age", "excuse", "sort", state=state),
             "is_current": q.state == state,
         }
         for state, label, count, note in rows

@@ -26,6 +26,7 @@ from tests.factories import NOW, World, make_day, make_order, make_sources
 pytestmark = pytest.mark.django_db
 
 _LINK = re.compile(r'<a\b[^>]*?href="(?P<url>/gaps/\?[^"]+)"[^>]*?data-count="(?P<count>\d+)"')
+_TILE = re.compile(r'<a class="tile[^>]*?href="(?P<url>[^"#]+)[^>]*?data-count="(?P<count>\d+)"')
 _COUNT = re.compile(r'data-testid="count" data-count="(\d+)"')
 HOUR = timedelta(hours=1)
 
@@ -111,14 +112,78 @@ def test_pages_follow_each_other_without_loss_or_repetition(world: World, now: A
     client = sign_in(world)
     for state in ("missing", "left"):
         for sort in ("since", "fen", "due"):
-            seen, address = [], f"/gaps/?state={state}&sort={sort}"
-            while address:
-                page = read(client, address)
-                seen += re.findall(r'class="no" href="/orders/([^/]+)/"', page)
-                following = re.search(r'href="([^"#]+)#orders" rel="next"', page)
-                address = following[1].replace("&amp;", "&") if following else ""
+            seen = list_pages(client, f"/gaps/?state={state}&sort={sort}")
 
             assert len(seen) == len(set(seen)) == PAGE_SIZE + 7
+
+
+def list_pages(client: Client, address: str) -> list[str]:
+    """The orders of a list and of all its further pages, in their order."""
+    seen: list[str] = []
+    while address:
+        page = read(client, address)
+        seen += re.findall(r'class="no" href="/orders/([^/]+)/"', page)
+        following = re.search(r'href="([^"#]+)#orders" rel="next"', page)
+        address = following[1].replace("&amp;", "&") if following else ""
+    return seen
+
+
+def test_every_tile_opens_as_many_orders_as_it_counts(world: World) -> None:
+    make_day(world.production, now=NOW, size=48)
+    with for_environment(world.other):
+        make_sources()
+        lost(2)
+    with for_environment(world.production):
+        # The OMS has them, the river holds them at their price or payment.
+        held = [
+            *lost(2, paid_fen=29_700),
+            *lost(1, paid_at=None, paid_fen=None, stage="await_pay"),
+        ]
+        told = [CanonicalReceipt(order_no=o.order_no, received_at=NOW - 3 * HOUR) for o in held]
+        receive(told, source=Source.objects.get(kind="oms"), now=NOW)
+    client = sign_in(world)
+
+    for pair in (
+        "from=paid&to=wms",
+        "from=oms&to=wms",
+        "from=oms&to=shipped",
+        "from=placed&to=oms",
+    ):
+        page = read(client, f"/gaps/?{pair}&as_of={NOW.isoformat().replace('+', '%2B')}")
+        tiles = [(m["url"].replace("&amp;", "&"), int(m["count"])) for m in _TILE.finditer(page)]
+
+        assert len(tiles) == 5, pair
+        (_left, left), *rest = tiles
+        assert left == sum(count for _url, count in rest) > 0
+        for url, count in tiles:
+            seen = list_pages(client, url) if count else []
+            assert len(seen) == len(set(seen)) == count, url
+
+
+def test_those_a_system_has_while_the_river_holds_them_earlier_are_paged_with_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("frontend.pages.gaps.PAGE_SIZE", 2)
+    with for_environment(world.production):
+        sources = make_sources()
+        moments = [NOW - timedelta(minutes=minutes) for minutes in (50, 40, 40, 30, 20)]
+        orders = [
+            make_order(placed_at=NOW - 3 * HOUR, paid_fen=29_700 if number % 2 else 32_700)
+            for number in range(5)
+        ]
+        for order, moment in zip(orders, moments, strict=True):
+            told = CanonicalReceipt(order_no=order.order_no, received_at=moment)
+            receive([told], source=sources["oms"], now=NOW)
+            order.refresh_from_db()
+    nodes = {order.node for order in orders}
+
+    seen = list_pages(
+        sign_in(world),
+        f"/gaps/?from=oms&to=wms&state=left&as_of={NOW.isoformat().replace('+', '%2B')}",
+    )
+
+    assert len(nodes) == 2  # some where the OMS put them, some still at their price
+    assert seen == [orders[n].public_id for n in (4, 3, 2, 1, 0)]
 
 
 def test_a_list_may_be_narrowed_by_cause_shop_channel_and_age(world: World, now: Any) -> None:
@@ -255,7 +320,13 @@ def test_the_page_costs_the_same_queries_for_many_orders(world: World, now: Any)
         read_only = [q["sql"] for q in queries if q["sql"].startswith(("SELECT", "("))]
         return len([sql for sql in read_only if "set_config" not in sql])
 
-    for address in ("/gaps/", "/gaps/?state=left", "/gaps/?state=arrived", "/gaps/export/"):
+    for address in (
+        "/gaps/",
+        "/gaps/?state=left",
+        "/gaps/?state=arrived",
+        "/gaps/?from=oms&to=wms&state=left",
+        "/gaps/export/",
+    ):
         few, many = count(2, address), count(20, address)
         assert few == many <= 22, (address, few, many)
 

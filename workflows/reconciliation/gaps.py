@@ -440,20 +440,27 @@ def _count_left(gap: Gap, rows: Sequence[GapRow]) -> int:
         counted -= unheard.filter(
             Exists(passages.filter(order=OuterRef("pk")).exclude(_is_end(gap)))
         ).count()
-    if gap.start.column:
-        # Those the system has although the river holds them at an earlier node.
-        begins = (gap.at - WINDOW).timestamp()
-        counted += sum(
-            NODE_CODES.index(row.node) < gap.start.before and row.since > begins for row in rows
-        )
-    return counted
+    return counted + len(list_early(gap, rows))
+
+
+def list_early(gap: Gap, rows: Sequence[GapRow]) -> list[GapRow]:
+    """Rows of the gap that have the start behind them although the river holds them before it.
+
+    Only a moment of the order itself can say so: the system has it. No passage tells of them.
+    """
+    if not gap.start.column:
+        return []
+    begins = (gap.at - WINDOW).timestamp()
+    return [
+        row for row in rows if NODE_CODES.index(row.node) < gap.start.before and row.since > begins
+    ]
 
 
 def list_left(gap: Gap, *, only_arrived: bool) -> Any:
     """(passed_at, order_id) of orders with the start behind them, as a query, latest first.
 
     `only_arrived` leaves out those of the gap: they came to the end, or are over. Orders a system
-    has while the river holds them earlier are in the count and not here.
+    has while the river holds them earlier are not here: `list_early` has them.
     """
     found = _passages_left(gap).filter(order__first_received_at__lte=gap.at).exclude(_is_end(gap))
     if only_arrived:
@@ -482,6 +489,7 @@ __all__ = [
     "GapRow",
     "Share",
     "age_class",
+    "list_early",
     "list_left",
     "measure_gap",
     "missing_order_ids",
