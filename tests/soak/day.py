@@ -18,6 +18,7 @@ from unittest import mock
 
 from config.tenancy.models import Environment
 from config.tenancy.scope import for_environment
+from config.tenancy.statistics import refresh_statistics
 from connectors.shops.models import Connection
 from connectors.simulators.life import Life
 from connectors.simulators.scenario import make_day
@@ -129,8 +130,10 @@ class Day:
             self.score()
 
     def _work(self, *, is_stormy: bool) -> None:
-        """What the tick would hand out, by one worker."""
+        """What the tick would do and hand out, by one worker."""
         environment = self.environment
+        with self._timed("statistics"):
+            refresh_statistics()
         with for_environment(environment, write=False):
             queues = list_queues(now=self.outside.now())
         for pk in queues:
