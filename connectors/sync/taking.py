@@ -22,10 +22,11 @@ from config.secrets import encrypt
 from connectors.adapters import Connector
 from connectors.channels.registry import CHANNELS
 from connectors.channels.status_mappings import stages_for
-from connectors.orders.canonical import CanonicalRecord
+from connectors.orders.canonical import CanonicalOrder, CanonicalReceipt, CanonicalRecord
 from connectors.orders.services import MAX_BATCH, Received, receive
 from connectors.shops.models import Connection, Shop
 from connectors.sync.models import QUARANTINE_PURPOSE, BackfillRun, MappingNotice, Quarantine
+from connectors.sync.registry import get_connector
 from connectors.wire import Mapped, Notice
 
 log = logging.getLogger(__name__)
@@ -128,8 +129,7 @@ def take_mapped(
                     put_aside(connection, one[0], unexpected(reason), now=now)
                     total += Taken(quarantined=1)
                     refused.add(one[0].order_no)
-    read = {r.order_no for r, _ in mapped} - refused - {""}
-    _remove_mended(connection, sorted(read), now=now)
+    _remove_mended(connection, [one for one in mapped if one[0].order_no not in refused], now=now)
     return total
 
 
@@ -171,8 +171,7 @@ def put_aside(connection: Connection, reading: Reading, error: AppError, *, now:
 
     What a person has ignored stays ignored.
     """
-    text = json.dumps(dict(reading.payload), ensure_ascii=False, cls=DjangoJSONEncoder)
-    clean = text.encode("utf-8", "replace").decode().replace("\0", "")
+    clean = _write(reading.payload)
     digest = hashlib.sha256(clean.encode()).hexdigest()
     row, is_new = Quarantine.objects.get_or_create(
         connection=connection,
@@ -188,19 +187,49 @@ def put_aside(connection: Connection, reading: Reading, error: AppError, *, now:
         },
     )
     if not is_new:
-        state = row.state if row.state == Quarantine.State.IGNORED else Quarantine.State.OPEN
+        is_ignored = row.state == Quarantine.State.IGNORED
         Quarantine.objects.filter(pk=row.pk).update(
-            times=F("times") + 1, last_at=now, state=state, code=error.code[:60],
-            message=error.message, params={k: str(v)[:200] for k, v in error.params.items()},
+            times=F("times") + 1, last_at=now, code=error.code[:60], message=error.message,
+            params={k: str(v)[:200] for k, v in error.params.items()},
+            **({} if is_ignored else {"state": Quarantine.State.OPEN, "settled_at": None}),
         )  # fmt: skip
 
 
-def _remove_mended(connection: Connection, order_nos: Sequence[str], *, now: datetime) -> None:
-    """A later payload of the order was readable: what was put aside before it is settled."""
-    if order_nos:
-        Quarantine.objects.filter(
-            connection=connection, state=Quarantine.State.OPEN, order_no__in=order_nos
-        ).update(state=Quarantine.State.MENDED, settled_at=now)
+def _write(payload: Mapping[str, Any]) -> str:
+    text = json.dumps(dict(payload), ensure_ascii=False, cls=DjangoJSONEncoder)
+    return text.encode("utf-8", "replace").decode().replace("\0", "")
+
+
+def _remove_mended(
+    connection: Connection,
+    mapped: Sequence[tuple[Reading, Mapped[CanonicalRecord]]],
+    *,
+    now: datetime,
+) -> None:
+    """What was put aside before of an order that could be read now is settled.
+
+    An order, or a row of a system's list, is whole: what went before is in it. A payment or a report
+    of a warehouse is one of several: it settles what it was itself, and the question it answers.
+    """
+    numbers = {r.order_no for r, _ in mapped if r.order_no}
+    if not numbers:
+        return
+    rows = Quarantine.objects.filter(
+        connection=connection, state=Quarantine.State.OPEN, order_no__in=numbers
+    ).values_list("pk", "order_no", "digest")
+    aside = list(rows)
+    if not aside:
+        return
+    has_whole_rows = get_connector(connection.vendor).map_order is not None
+    whole, told = set(), {_write({"order_no": number}) for number in numbers}
+    for reading, found in mapped:
+        is_receipt = isinstance(found.record, CanonicalReceipt)
+        if isinstance(found.record, CanonicalOrder) or (is_receipt and has_whole_rows):
+            whole.add(reading.order_no)
+        told.add(_write(reading.payload))
+    digests = {hashlib.sha256(text.encode()).hexdigest() for text in told}
+    settled = [pk for pk, number, digest in aside if number in whole or digest in digests]
+    Quarantine.objects.filter(pk__in=settled).update(state=Quarantine.State.MENDED, settled_at=now)
 
 
 def unexpected(error: Exception) -> AppError:
