@@ -189,15 +189,19 @@ def test_what_somebody_works_at_is_not_handed_out_until_his_lease_runs_out(
 
 @pytest.mark.parametrize("why", ["off", "paused"])
 def test_of_a_connection_that_is_off_or_told_to_wait_no_call_is_due(bench: Bench, why: str) -> None:
-    for vendor in KINDS:
-        bench.connect(vendor)
+    found = {vendor: bench.connect(vendor)[0] for vendor in KINDS}
+    mall = found["private_mall"]
     with for_environment(bench.environment):
+        store_messages(
+            mall, [PushItem("record", "1", "t", "M1", {})], signed_at=None, now=bench.now()
+        )
         if why == "off":
             Connection.objects.update(is_active=False)
         else:
             Connection.objects.update(paused_until=bench.now() + MINUTE)
         assert list_queues(now=bench.now()) == []
-    assert jobs(bench) == []
+    # What was pushed whole takes no call; who is switched off does not even hear that.
+    assert jobs(bench) == ([] if why == "off" else [Job(INBOXING, mall.pk)])
 
     bench.pass_time(minutes=1)
     assert (jobs(bench) == []) == (why == "off")
