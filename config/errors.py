@@ -28,7 +28,37 @@ class Phrase:
 
 BY_COMMA: Final = gettext_noop("%(before)s、%(next)s")
 BY_SEMICOLON: Final = gettext_noop("%(before)s；%(next)s")
+BY_SENTENCE: Final = gettext_noop("%(before)s。%(next)s")
 BY_CLAUSE: Final = gettext_noop("%(before)s，%(next)s")
+
+
+def keep_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What fills a phrase as JSON holds it, phrases among it as phrases."""
+    return {
+        name: (
+            {"message": value.message, "params": keep_params(value.params)}
+            if isinstance(value, Phrase)
+            else str(value)
+        )
+        for name, value in params.items()
+    }
+
+
+def recall_phrase(message: str, kept: Mapping[str, Any]) -> Phrase:
+    """A phrase that was kept: what fills it is said in the reader's language where it is ours."""
+    return Phrase(
+        message,
+        {
+            name: (
+                recall_phrase(value["message"], value["params"])
+                if isinstance(value, Mapping)
+                else Phrase(value)
+                if isinstance(value, str)
+                else value
+            )
+            for name, value in kept.items()
+        },
+    )
 
 
 def join_phrases(parts: Iterable[Phrase | str], joint: str = BY_COMMA) -> Phrase:

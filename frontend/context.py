@@ -14,7 +14,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from config.errors import BY_SEMICOLON
+from config.errors import BY_SENTENCE
 from config.releases.models import State, Version
 from config.tenancy import roles
 from config.tenancy.scope import current_scope
@@ -226,7 +226,7 @@ def get_freshness(now: datetime) -> ShellFreshness:
         late[_MAX_LATE - 1 :] = [
             Late(
                 _("另有 %(n)s 个来源滞后") % {"n": len(rest)},
-                join_words((x.text for x in rest), BY_SEMICOLON),
+                join_words((x.text for x in rest), BY_SENTENCE),
             )
         ]
     return ShellFreshness(at, late)

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from config.audit.services import record
-from config.errors import BadInput, Phrase, gettext_noop
+from config.errors import BadInput, Phrase, gettext_noop, keep_params
 from config.secrets import decrypt, encrypt
 from config.tenancy.models import User
 from connectors.http import check_literal
@@ -270,7 +270,7 @@ def record_trouble(connection: Connection, *, code: str, words: Phrase, now: dat
         state=Connection.State.TROUBLE,
         trouble_code=code[:60],
         trouble_message=words.message,
-        trouble_params={name: str(value) for name, value in words.params.items()},
+        trouble_params=keep_params(words.params),
         trouble_since=connection.trouble_since,
     )
 

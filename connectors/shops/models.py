@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from config.errors import Phrase
+from config.errors import Phrase, recall_phrase
 from config.tenancy.models import EnvironmentModel, new_public_id
 
 
@@ -188,4 +188,4 @@ class Connection(EnvironmentModel):
         """What a person has to see to, in words; None when nothing is wrong."""
         if not self.trouble_message:
             return None
-        return Phrase(self.trouble_message, self.trouble_params)
+        return recall_phrase(self.trouble_message, self.trouble_params)

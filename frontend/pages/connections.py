@@ -15,11 +15,11 @@ from django.shortcuts import redirect, render
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from config.audit.services import record
-from config.errors import BY_SEMICOLON, AppError, NotFound, WrongState, gettext_noop
+from config.errors import BY_SENTENCE, AppError, NotFound, WrongState, gettext_noop, recall_phrase
 from config.tenancy.middleware import outside_scope
 from config.tenancy.roles import MANAGE_CONNECTORS, VIEW_BOARD, VIEW_ORDERS, check_right
 from config.tenancy.scope import for_environment
@@ -43,7 +43,7 @@ LEVELS: dict[str, tuple[int, str, Any]] = {
     "late": (1, "orange", gettext_lazy("数据滞后")),
     "waiting": (2, "yellow", gettext_lazy("平台要求等待")),
     "new": (3, "yellow", gettext_lazy("还没读到")),
-    "ok": (4, "healthy", gettext_lazy("正常")),
+    "ok": (4, "healthy", pgettext_lazy("how a connection fares", "正常")),
     "paused": (5, "unknown", gettext_lazy("已暂停")),
 }
 _STATES = {"done": "sent", "running": "pending", "partial": "ambiguous", "failed": "failed"}
@@ -121,7 +121,7 @@ def describe(health: Health, now: datetime) -> dict[str, Any]:
         "look": look,
         "label": label,
         "trouble": words[0] if trouble else "",  # the first sentence says what is wrong
-        "sentence": join_words(words[1:] if trouble else words, BY_SEMICOLON),
+        "sentence": join_words(words[1:] if trouble else words, BY_SENTENCE),
         "until": until,
         "behind": behind,
         "allowed": allowed,
@@ -186,7 +186,7 @@ def _describe_run(run: Any) -> dict[str, Any]:
         "run": run,
         "took": took,
         "look": _STATES[run.state],
-        "error": say(run.error) if run.error else "",
+        "error": say(recall_phrase(run.error.message, run.error.params)) if run.error else "",
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from config.errors import BY_SEMICOLON, AppError, BadInput
+from config.errors import BY_SENTENCE, AppError, BadInput
 from config.tenancy.models import Environment
 from config.wording import join_words, say, say_error
 from connectors.adapters.base import Connector
@@ -186,9 +186,7 @@ def check_settings(
     if draft.vendor not in SYSTEMS:
         return {}
     problems = find_problems(draft.vendor, config=draft.config, secrets=secrets)
-    return (
-        {"": join_words((say(problem) for problem in problems), BY_SEMICOLON)} if problems else {}
-    )
+    return {"": join_words((say(problem) for problem in problems), BY_SENTENCE)} if problems else {}
 
 
 def _check_described(draft: Draft, *, is_sampling: bool) -> dict[str, str]:

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from config.errors import AppError, BadInput, NotFound, gettext_noop
+from config.errors import AppError, BadInput, NotFound, gettext_noop, recall_phrase
 from config.tenancy.middleware import outside_scope
 from config.tenancy.roles import MANAGE_CONNECTORS, VIEW_ORDERS
 from config.wording import say, say_error
@@ -41,7 +41,7 @@ def quarantine_list(request: Any) -> HttpResponse:
     rows = _filter(list_quarantine(asked["state"]), asked)
     found, following = _cut(rows, request.GET.get("after", ""))
     for row in found:
-        row.words, row.field = say(row.reason), _name_field(row)
+        row.words, row.field = _say_reason(row), _name_field(row)
     counts = dict(Quarantine.objects.values_list("state").annotate(n=Count("pk")))
     context = {
         "now": timezone.now(),
@@ -97,6 +97,11 @@ def _cut(rows: Any, after: str) -> tuple[list[Any], str]:
     return shown, following
 
 
+def _say_reason(row: Any) -> str:
+    """What is wrong with it, in the reader's language."""
+    return say(recall_phrase(row.reason.message, row.reason.params))
+
+
 def _name_field(row: Quarantine) -> str:
     """The path of the field at fault, where the reason names one."""
     name = row.params.get("field", "")
@@ -139,7 +144,7 @@ def quarantine_detail(request: Any, public_id: str) -> HttpResponse:
         "now": timezone.now(),
         "crumbs": [(_("隔离区"), reverse("quarantine_list")), (row.order_no or public_id, None)],
         "row": row,
-        "words": say(row.reason),
+        "words": _say_reason(row),
         "field": _name_field(row),
         "payload": masked[:MAX_SHOWN],
         "is_cut": len(masked) > MAX_SHOWN,
@@ -174,7 +179,10 @@ def quarantine_retry(request: Any) -> HttpResponse:
     if left:
         words = _("%(n)s 条仍读不懂，原因见各行") % {"n": left}
         if failures:
-            words += "：" + failures[0]
+            words = _("%(n)s 条仍读不懂，原因见各行。例如：%(why)s") % {
+                "n": left,
+                "why": failures[0],
+            }
         messages.warning(request, words)
     return _go_back(request)
 

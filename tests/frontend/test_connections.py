@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from config.audit.models import AuditEntry
-from config.errors import Phrase
-from connectors.shops.connections import reveal_secrets
+from config.errors import Phrase, gettext_noop
+from connectors.shops.connections import record_trouble, reveal_secrets
 from connectors.shops.models import Connection
 from connectors.sync.trying import Trial
 from frontend.pages import connections as connection_pages
@@ -414,3 +414,24 @@ def test_no_page_no_session_and_no_audit_line_ever_holds_a_secret(
         assert CANARY not in str(list(AuditEntry.objects.values()))
         assert CANARY not in str(list(Connection.objects.values()))
         assert CANARY not in repr(fresh(world, source))
+
+
+def test_what_the_platform_said_is_told_in_the_language_of_the_reader(world, client):
+    now = timezone.now()
+    with for_environment(world.production):
+        row = connect(now)
+        put_in_quarantine(row, now, order_no="1")
+        reason = Phrase(gettext_noop("店铺授权无效或已过期：刷新令牌，仍失败则请商家重新授权"))
+        told = Phrase(
+            gettext_noop("%(reason)s（对方代码 %(code)s）"), {"reason": reason, "code": "27"}
+        )
+        words = Phrase(gettext_noop("授权已失效，请商家重新授权：%(reason)s"), {"reason": told})
+        record_trouble(row, code="authorisation", words=words, now=now)
+    client.force_login(world.users["tech_support"])
+    assert "（对方代码 27）" in client.get("/connections/").content.decode()
+    client.post("/language/", {"language": "en", "next": "/"})
+    for address in ("/connections/", f"/connections/{row.public_id}/"):
+        page = client.get(address).content.decode()
+        assert "(their code 27)" in page
+        assert "授权" not in page, address
+    assert "两位小数" not in client.get("/quarantine/").content.decode()
