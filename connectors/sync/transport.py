@@ -381,7 +381,7 @@ class Session:
                         self.connection,
                         code="authorisation",
                         words=Phrase(gettext_noop("授权已失效，请商家重新授权：%(reason)s"),
-                                     {"reason": error.text}),
+                                     {"reason": Phrase(error.message, error.params)}),
                         now=self.clock(),
                     )  # fmt: skip
             raise
