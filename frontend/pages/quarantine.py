@@ -14,6 +14,7 @@ from django.shortcuts import redirect, render
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
 from config.errors import AppError, BadInput, NotFound, gettext_noop, recall_phrase
@@ -175,14 +176,14 @@ def quarantine_retry(request: Any) -> HttpResponse:
             mended += is_mended
     left = len(chosen[:MAX_AT_ONCE]) - mended
     if mended:
-        messages.success(request, _("%(n)s 条已重新读入") % {"n": mended})
+        done = ngettext("%(n)s 条已重新读入", "%(n)s 条已重新读入", mended) % {"n": mended}
+        messages.success(request, done)
     if left:
-        words = _("%(n)s 条仍读不懂，原因见各行") % {"n": left}
+        words = ngettext("%(n)s 条仍读不懂，原因见各行", "%(n)s 条仍读不懂，原因见各行", left) % {
+            "n": left
+        }
         if failures:
-            words = _("%(n)s 条仍读不懂，原因见各行。例如：%(why)s") % {
-                "n": left,
-                "why": failures[0],
-            }
+            words = _("%(words)s。例如：%(why)s") % {"words": words, "why": failures[0]}
         messages.warning(request, words)
     return _go_back(request)
 
