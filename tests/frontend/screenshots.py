@@ -37,6 +37,7 @@ PAGES: dict[str, tuple[str, str]] = {
     "orders-red": ("/orders/?band=red", ""),
     "order": ("/orders/?band=red", "[data-testid=order-row] a"),
     "gaps": ("/gaps/", ""),
+    "gaps-left": ("/gaps/?from=oms&to=wms&state=left", ""),
     "deadlines": ("/deadlines/", ""),
     "deadlines-silent": ("/deadlines/?left=silent", ""),
     "gaps-next-door": ("/gaps/?from=wms_push&to=picking", ""),
