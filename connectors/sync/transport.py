@@ -241,8 +241,8 @@ class Session:
                     continue
                 if not self._may_go_on(error, may_repeat) or not pauses:
                     raise
-                pause = error.pause_seconds
-                wait = pauses.pop(0) if pause is None else float(pause)
+                wait, told = pauses.pop(0), error.pause_seconds
+                wait = wait if told is None else float(told)
                 if error.fault.wait_for_quota or wait > MAX_PAUSE:
                     raise
                 self.sleep(wait)
