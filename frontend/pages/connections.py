@@ -46,6 +46,7 @@ LEVELS: dict[str, tuple[int, str, Any]] = {
     "ok": (4, "healthy", pgettext_lazy("how a connection fares", "正常")),
     "paused": (5, "unknown", gettext_lazy("已暂停")),
 }
+REMIND_BEFORE = timedelta(days=3)  # so that nobody is surprised on a weekend
 _STATES = {"done": "sent", "running": "pending", "partial": "ambiguous", "failed": "failed"}
 
 
@@ -128,6 +129,7 @@ def describe(health: Health, now: datetime) -> dict[str, Any]:
         "shown": min(behind, allowed) if behind is not None else 0,
         "is_late": behind is not None and behind > allowed,
         "remedy": _find_remedy(connection),
+        "ending": _find_end(connection, now),
         "has_consent": get_connector(connection.vendor).consent is not None,
         "quota": round(100 * health.calls_today / health.per_day) if health.per_day else None,
         "scan": health.scan,
@@ -142,6 +144,13 @@ def _find_next(health: Health) -> datetime | None:
         return None
     following: datetime = slot + timedelta(minutes=health.connection.every_minutes)
     return following
+
+
+def _find_end(connection: Connection, now: datetime) -> datetime | None:
+    """When an authorisation that cannot be renewed ends, once that is near; None otherwise."""
+    ends: datetime | None = connection.access_expires_at
+    is_renewed = "refresh_token" in connection.secret_hints
+    return ends if ends and not is_renewed and now < ends < now + REMIND_BEFORE else None
 
 
 def _find_remedy(connection: Connection) -> str:

@@ -435,3 +435,20 @@ def test_what_the_platform_said_is_told_in_the_language_of_the_reader(world, cli
         assert "(their code 27)" in page
         assert "授权" not in page, address
     assert "两位小数" not in client.get("/quarantine/").content.decode()
+
+
+def test_an_authorisation_that_ends_soon_and_cannot_be_renewed_is_said_in_time(world, enter):
+    now = timezone.now()
+    with for_environment(world.production):
+        row = connect(now, secrets={"app_secret": "s" * 12, "access_token": "t" * 12})
+        read_well(row, now)
+        other = connect(now, name="会续期的店")
+    client, places = enter("tech_support"), ("/connections/", f"/connections/{row.public_id}/")
+    for days, is_said in ((4, False), (2, True), (-1, False)):
+        with for_environment(world.production):
+            ends = now + timedelta(days=days)
+            Connection.objects.filter(pk__in=[row.pk, other.pk]).update(access_expires_at=ends)
+        for place in places:
+            page = client.get(place).content.decode()
+            assert page.count('data-testid="ending"') == is_said, (place, days)
+            assert ("到期，不能自动续期" in page) is is_said

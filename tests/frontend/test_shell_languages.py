@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.template import Context, Template
 from django.test import Client
 from django.utils.translation import override
 
@@ -124,6 +125,15 @@ def test_a_list_has_the_marks_of_its_reader() -> None:
     with override("en"):
         assert join_words(iter(names)) == "天猫, 抖店, 100%"
         assert (join_words([]), join_words(["x"])) == ("", "x")
+
+
+def test_one_is_one_and_more_are_many_in_english() -> None:
+    said = "{% load i18n %}{% blocktranslate count n=n with shown=n %}{{ shown }} 单{% plural %}{{ shown }} 单{% endblocktranslate %}"
+    with override("en"):
+        words = [Template(said).render(Context({"n": n})) for n in (0, 1, 2)]
+    assert words == ["0 orders", "1 order", "2 orders"]
+    with override("zh-hans"):
+        assert Template(said).render(Context({"n": 1})) == "1 单"
 
 
 def test_money_scores_and_spans_are_worded_exactly() -> None:
