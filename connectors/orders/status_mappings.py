@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Count, Max, Min
 from django.utils import translation
 
-from config.errors import BadInput, Phrase, WrongState, gettext_noop
+from config.errors import BadInput, Phrase, WrongState, gettext_noop, join_phrases
 from config.releases.models import State, Version
 from config.releases.services import create_draft, get_or_create_document, submit_version
 from config.tenancy.models import User
@@ -126,7 +126,9 @@ def _read_stage(told: Any, number: int) -> str:
         raise _refuse_row(
             number,
             gettext_noop("第 %(row)s 行的阶段不认识，请从这些里选一个：%(stages)s"),
-            stages="、".join(label for s, label in STAGE_LABELS.items() if s != Stage.UNKNOWN),
+            stages=join_phrases(
+                Phrase(label) for s, label in STAGE_LABELS.items() if s != Stage.UNKNOWN
+            ),
         )
     return str(stage)
 
