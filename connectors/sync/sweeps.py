@@ -9,7 +9,7 @@ payment the gateway has not told; they decide nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from django.db.models import Q, QuerySet
@@ -28,7 +28,7 @@ from connectors.sync.limits import Limiter
 from connectors.sync.models import Asked, Cursor, SyncRun
 from connectors.sync.registry import get_connector
 from connectors.sync.runs import close_run, start_run
-from connectors.sync.taking import Reading, Taken, put_aside, take_mapped
+from connectors.sync.taking import Reading, Taken, put_aside, settle_questions, take_mapped
 from connectors.sync.transport import Clock, Session, Sleep, open_session
 
 SWEEP = "sweep"
@@ -165,33 +165,49 @@ def ask(
     Returns the failure that stopped it, if one did: then what was answered is taken in all the
     same, and the rest is `Taken.unread`. What is refused of one order alone is put aside.
     """
-    answers: list[Answered | None | ConnectorError] = session.map(
-        lambda client, number: client.ask(number), numbers
-    )
-    now, mapped, stopped = session.clock(), [], None
-    refused, told = [], []
-    for number, answer in zip(numbers, answers, strict=True):
-        if isinstance(answer, ConnectorError):
-            if _may_be_of_one(answer):
-                refused.append((number, answer))
-            else:
-                stopped = answer
-            continue
-        told.append(number)
-        if answer is not None:
-            mapped.append((Reading(answer.payload, number), answer.mapped))
-    if refused and not told:  # nobody was told of: is it the orders, or is it us?
+    found = _ask_all(session, numbers)
+    refused = {n: a for n, a in found.items() if isinstance(a, ConnectorError) and _is_of_one(a)}
+    stopped = _find_stop(found)
+    if refused and len(refused) == len(found):  # nobody was told of: is it the orders, or is it us?
         stopped = stopped or _check(session)
-        refused = refused if stopped is None else []
-    settled = {*told, *(number for number, _ in refused)}
+    if refused and stopped is None:  # once more, signed anew: not for one moment of confusion
+        found |= _ask_all(session, list(refused))
+        stopped = _find_stop(found)
+    now, mapped, unread = session.clock(), [], set()
     with for_environment(session.environment):
         session.write_log()
+        for number, answer in found.items():
+            if isinstance(answer, ConnectorError) and (
+                stopped is not None or not _is_of_one(answer)
+            ):
+                unread.add(number)
+            elif isinstance(answer, ConnectorError):
+                reading = Reading({"order_no": number}, number)
+                put_aside(session.connection, reading, answer, now=now)
+            elif answer is not None:
+                mapped.append((Reading(answer.payload, number), answer.mapped))
         taken = take_mapped(mapped, connection=session.connection, now=now, is_history=is_history)
-        for number, error in refused:
-            put_aside(session.connection, Reading({"order_no": number}, number), error, now=now)
-        _remember(session.connection, [n for n in numbers if n in settled], now=now)
-    unread = frozenset(numbers) - settled
-    return taken + Taken(quarantined=len(refused), unread=unread), stopped
+        settle_questions(
+            session.connection, [n for n, answer in found.items() if answer is None], now=now
+        )
+        _remember(session.connection, [n for n in found if n not in unread], now=now)
+    aside = sum(isinstance(a, ConnectorError) for a in found.values()) - len(unread)
+    return taken + Taken(quarantined=aside, unread=frozenset(unread)), stopped
+
+
+Answer = Answered | ConnectorError | None
+
+
+def _ask_all(session: Session, numbers: Sequence[str]) -> dict[str, Answer]:
+    numbers = list(dict.fromkeys(numbers))
+    answers: list[Answer] = session.map(lambda client, number: client.ask(number), numbers)
+    return dict(zip(numbers, answers, strict=True))
+
+
+def _find_stop(found: Mapping[str, Answer]) -> ConnectorError | None:
+    """A failure that is not about the one order that was asked about."""
+    failures = (a for a in found.values() if isinstance(a, ConnectorError))
+    return next((failure for failure in failures if not _is_of_one(failure)), None)
 
 
 def ask_orders(
@@ -213,7 +229,7 @@ def ask_orders(
     return taken, stopped
 
 
-def _may_be_of_one(error: ConnectorError) -> bool:
+def _is_of_one(error: ConnectorError) -> bool:
     """Whether a failure can be about the one order that was asked about, and its neighbours pass."""
     fault = getattr(error, "fault", None)
     if fault is not None and (fault.refresh_token or fault.wait_for_quota or fault.resync_clock):

@@ -200,6 +200,20 @@ def _write(payload: Mapping[str, Any]) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "")
 
 
+def settle_questions(connection: Connection, numbers: Sequence[str], *, now: datetime) -> None:
+    """The system has answered about these orders, be it that it has none of them.
+
+    What was put aside because it would not answer is settled.
+    """
+    if numbers:
+        told = [_write({"order_no": number}) for number in numbers]
+        Quarantine.objects.filter(
+            connection=connection,
+            state=Quarantine.State.OPEN,
+            digest__in=[hashlib.sha256(text.encode()).hexdigest() for text in told],
+        ).update(state=Quarantine.State.MENDED, settled_at=now)
+
+
 def _remove_mended(
     connection: Connection,
     mapped: Sequence[tuple[Reading, Mapped[CanonicalRecord]]],

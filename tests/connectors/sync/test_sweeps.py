@@ -384,6 +384,32 @@ def test_one_order_a_system_stumbles_over_is_put_aside_and_holds_nothing_up(
     run_sweep(bench, warehouse)
     assert vendor.times_asked["W0"] == tries
 
+    vendor.tells = {}  # it answers now: it has no such order
+    bench.pass_time(minutes=1)
+    run_sweep(bench, warehouse)
+    with for_environment(bench.environment, write=False):
+        assert Quarantine.objects.get().state == Quarantine.State.MENDED
+
+
+def test_a_refusal_of_one_moment_puts_nothing_aside(bench: Bench) -> None:
+    warehouse, vendor = bench.connect("qimen")
+    with for_environment(bench.environment):
+        for n in range(3):
+            make_reviewed(bench, f"W{n}")
+
+    def refuse_once() -> None:
+        vendor.fails["ask"] = REFUSED
+        vendor.meanwhile = vendor.fails.clear
+
+    vendor.fails, vendor.meanwhile = {}, refuse_once
+    taken = run_sweep(bench, warehouse)
+
+    assert taken == sweeps.Taken()
+    with for_environment(bench.environment, write=False):
+        assert not Quarantine.objects.exists()
+        assert Asked.objects.count() == 3
+    assert complete_until(bench, warehouse) == bench.now()
+
 
 def test_a_clock_that_is_wrong_is_about_us_even_where_one_order_was_told(bench: Bench) -> None:
     gateway, vendor = bench.connect("alipay")
