@@ -71,6 +71,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
 
     def send(request: Request) -> Response:
         found.append(request)
+        assert len(found) <= 20, "it never ends"
         return Response(200, {}, b'{"ok": true, "phone": "13812345678"}')
 
     monkeypatch.setattr(http, "send", send)
