@@ -12,7 +12,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from config.errors import BY_SENTENCE
 from config.releases.models import State, Version
@@ -71,7 +71,11 @@ NAVIGATION: tuple[tuple[Any, tuple[Destination, ...]], ...] = (
             Destination("gap_list", gettext_lazy("对账缺口"), roles.VIEW_ORDERS),
             Destination("deadline_list", gettext_lazy("倒计时"), roles.VIEW_ORDERS),
             Destination(
-                "hold_list", gettext_lazy("挂起"), roles.VIEW_ORDERS, ("alert_group",), "hold"
+                "hold_list",
+                pgettext_lazy("a page", "挂起"),
+                roles.VIEW_ORDERS,
+                ("alert_group",),
+                "hold",
             ),
             Destination(
                 "robot_ledger", gettext_lazy("通知台账"), roles.VIEW_ORDERS, ("robot_new",)
@@ -106,7 +110,9 @@ NAVIGATION: tuple[tuple[Any, tuple[Destination, ...]], ...] = (
             ),
             Destination("quarantine_list", gettext_lazy("隔离区"), roles.VIEW_ORDERS),
             Destination("backfill_list", gettext_lazy("补录"), roles.MANAGE_CONNECTORS),
-            Destination("file_list", gettext_lazy("文件"), roles.IMPORT_FILES, (), "files"),
+            Destination(
+                "file_list", pgettext_lazy("a page", "文件"), roles.IMPORT_FILES, (), "files"
+            ),
         ),
     ),
     (
@@ -115,7 +121,7 @@ NAVIGATION: tuple[tuple[Any, tuple[Destination, ...]], ...] = (
             Destination("api", gettext_lazy("接口"), roles.MANAGE_CONNECTORS),
             Destination(
                 "address_list",
-                gettext_lazy("放行地址"),
+                pgettext_lazy("a page", "放行地址"),
                 roles.MANAGE_CONNECTORS,
                 or_right=roles.REVIEW_RULES,
             ),
