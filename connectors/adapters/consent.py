@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, runtime_checkable
 from urllib.parse import urlencode, urlsplit
 
-from config.errors import BadInput, gettext_noop
+from config.errors import BadInput, Phrase, gettext_noop
 from connectors.adapters.base import CredentialField, Tokens
 from connectors.shops.identity import SHOP_ID, SHOP_NAME
 
@@ -52,7 +52,8 @@ class ConsentPage:
     `address` is the platform's public page; a connection may name another (`PAGE_ADDRESS`), for a
     sandbox. `needs` have to be answered before; `write_query(config, callback, state)` are the
     page's parameters. `sends_callback`: the way back is a parameter; else it is what the application
-    registered at the platform. `account_field`, `id_field`: answers that say which shop is meant.
+    registered at the platform. `account_field` or `id_field` is the answer that says which shop is
+    meant, by its account or by its number.
     `own_needs`: with these answered and `needs` not, the application is the shop's own.
     """
 
@@ -63,6 +64,7 @@ class ConsentPage:
     account_field: str = ""
     id_field: str = ""
     own_needs: tuple[str, ...] = ()
+    names_shop: str = ""  # the label of the answer that says which shop is meant
 
     def list_missing(self, answers: Mapping[str, Any]) -> tuple[str, ...]:
         """The names of what has to be answered before the browser can be sent."""
@@ -126,10 +128,23 @@ def check_shop(
     known = str(config.get(SHOP_ID) or (page.id_field and config.get(page.id_field)) or "").strip()
     account = str((page.account_field and config.get(page.account_field)) or "").strip()
     wanted = account or expected_name
+    came = grant.shop_name or grant.shop_id
     if known:
         is_other, wanted = known != grant.shop_id, str(config.get(SHOP_NAME) or "") or known
     else:
         is_other = bool(wanted) and wanted != grant.shop_name
+    if is_other and not (known or account):  # it goes by a name a person chose: that may be ours
+        raise BadInput(
+            gettext_noop(
+                "同意授权的是「%(came)s」，而这个来源叫「%(wanted)s」，没有保存。是同一家店：先点「修改」，"
+                "把「%(field)s」填成 %(value)s，再点「去授权」；不是：请在平台换主账号登录后再试"
+            ),
+            code="other_shop",
+            came=came,
+            wanted=wanted,
+            field=Phrase(page.names_shop),
+            value=grant.shop_id if page.id_field else grant.shop_name,
+        )
     if is_other:
         raise BadInput(
             gettext_noop(
@@ -137,6 +152,6 @@ def check_shop(
                 "换「%(wanted)s」的主账号登录后重新点「去授权」；确实换了店铺，请新接入一个来源"
             ),
             code="other_shop",
-            came=grant.shop_name or grant.shop_id,
+            came=came,
             wanted=wanted,
         )

@@ -192,7 +192,7 @@ FAILURES = [
     (_forge, "不是从这里发起的", "state_refused"),
     (_lose_the_code, "没有带回授权码", "no_code"),
     (_spoil_the_code, "授权码只能用一次", "code_refused"),
-    (_send_another_shop, f"同意授权的是「{OTHER_SHOP}」，要的是「{SHOP}」", "other_shop"),
+    (_send_another_shop, f"把「店铺主账号」填成 {OTHER_SHOP}，再点「去授权」", "other_shop"),
     (_go_away, "没能连上平台换取令牌", "no_answer"),
 ]
 

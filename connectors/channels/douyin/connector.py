@@ -51,6 +51,7 @@ CONSENT: Final = ConsentPage(
     write_query=write_consent,
     sends_callback=False,
     id_field="shop_id",
+    names_shop=gettext_noop("店铺 ID"),
     own_needs=("app_key", "app_secret", "shop_id"),
 )
 

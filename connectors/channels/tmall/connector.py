@@ -42,6 +42,7 @@ CONSENT: Final = ConsentPage(
     needs=("app_key", "app_secret"),
     write_query=write_consent,
     account_field="seller_nick",
+    names_shop=gettext_noop("店铺主账号"),
 )
 
 CONNECTOR: Final = Connector(

@@ -67,6 +67,9 @@ def test_a_shop_is_known_by_its_number_then_its_account_then_its_name(
         check_shop(page, config, GRANT, expected_name=expected)
     assert refusal.value.code == "other_shop"
     assert "云裳旗舰店" in refusal.value.text
+    is_by_name = not config
+    assert ("把「店铺主账号」填成 云裳旗舰店" in refusal.value.text) is is_by_name
+    assert ("请新接入一个来源" in refusal.value.text) is not is_by_name
 
 
 def test_an_own_application_asks_nobody_unless_it_has_a_service():
