@@ -149,10 +149,20 @@ class Order(EnvironmentModel):
                 fields=["environment", "is_open", "node", "tenant", "id"], name="order_by_node"
             ),
             models.Index(fields=["environment", "received_at", "id"], name="order_by_received"),
+            # With what the countdown sums: on a promo day every open order is due within two days.
             models.Index(
-                fields=["environment", "deadline_at", "id"],
+                fields=[
+                    *("environment", "deadline_at", "id", "tenant", "stage"),
+                    *("paid_fen", "gateway_paid_fen", "payable_fen"),
+                ],
                 condition=models.Q(is_open=True, shipped_at__isnull=True),
                 name="order_by_deadline",
+            ),
+            # How soon an order was here after it was placed: counted from it alone.
+            models.Index(
+                fields=["environment", "shop", "placed_at", "first_received_at", "tenant"],
+                condition=models.Q(is_history=False),
+                name="order_first_scan",
             ),
             models.Index(fields=["environment", "phone_tail"], name="order_by_phone_tail"),
             models.Index(fields=["environment", "buyer_index"], name="order_by_buyer"),
