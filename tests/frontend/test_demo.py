@@ -117,6 +117,10 @@ def test_an_environment_has_a_connection_per_simulator_made_once_and_switched_of
     for app, url in targets.items():
         assert url.startswith(f"http://127.0.0.1:{settings.HEDAO_PORT}/in/{environment.public_id}/")
         assert first[app].public_id in url
+    for app in ("tmall", "douyin"):  # a shop is authorised at the simulators' own pages
+        assert first[app].config["authorise_url"].startswith(f"{first[app].base_url}/")
+    way_back = f"http://127.0.0.1:{settings.HEDAO_PORT}/connections/authorised/"
+    assert connections.name_callback() == {"douyin.callback": way_back}
     with for_environment(environments["童装", "production"], write=False):
         assert Connection.objects.count() == 0
 
@@ -128,6 +132,7 @@ def test_connections_follow_the_simulators_to_another_port(environments, keys, s
     settings.HEDAO_PORT += 10
     connections.allow_simulators(environment, people=people, now=NOW)
     moved = connections.install_connections(WOMEN, environment, now=NOW)
+    assert moved["tmall"].config["authorise_url"].startswith(moved["tmall"].base_url)
 
     assert {c.base_url for c in moved.values()} == {
         f"http://127.0.0.1:{settings.HEDAO_PORT + 2}/women/{app}" for app in moved

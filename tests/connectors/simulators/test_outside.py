@@ -156,3 +156,14 @@ def test_no_door_tells_the_truth(folder):
             assert "cause" not in text
             assert "支付回调丢失" not in text
         assert _call(base, "GET", "/_scenario/truth")[0] == 400
+
+
+def test_where_a_shop_s_browser_goes_back_to_is_named_once_and_kept(folder):
+    back = "http://127.0.0.1:8000/connections/authorised/"
+    named = {"place": "women", "urls": {"douyin.callback": back}}
+    with _make(folder).host.running() as base:
+        assert _call(base, "POST", "/_scenario/targets", named)[0] == 200
+
+    again = _make(folder).places["women"].apps["douyin"]
+
+    assert (again.callback_url, again.push_url) == (back, "")
