@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -178,23 +178,25 @@ def choose_rows(
         and (not q.cause or row.cause == cause)
         and (q.age is None or age_class(gap, row) == q.age)
     ]
-    return sorted(found, key=lambda row: _key(row, q.sort))
+    return sorted(found, key=_KEYS[q.sort])
 
 
-def _key(row: GapRow, sort: str) -> tuple[float, int]:
-    values = {"since": row.since, "fen": -row.fen, "due": _NO_DUE if row.due is None else row.due}
-    return values[sort], row.order_id
+# What the rows are sorted by: a number, then the order, so that no two are alike.
+_KEYS: dict[str, Callable[[GapRow], tuple[float, int]]] = {
+    "since": lambda row: (row.since, row.order_id),
+    "fen": lambda row: (-row.fen, row.order_id),
+    "due": lambda row: (_NO_DUE if row.due is None else row.due, row.order_id),
+}
 
 
 def _page_of(question: GapQuestion, found: list[GapRow]) -> tuple[list[GapRow], str]:
     """One page of sorted rows, and the key of the next page (or "")."""
-    start = 0
+    start, key = 0, _KEYS[question.sort]
     if question.after:
-        place = tuple(decode_key(question.after, 2))
-        start = bisect_right(found, place, key=lambda row: _key(row, question.sort))
+        start = bisect_right(found, tuple(decode_key(question.after, 2)), key=key)
     page = found[start : start + PAGE_SIZE]
     more = len(found) > start + PAGE_SIZE
-    return page, encode_key(list(_key(page[-1], question.sort))) if more else ""
+    return page, encode_key(list(key(page[-1]))) if more else ""
 
 
 def _page_of_left(

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, reduce
-from operator import or_
+from operator import attrgetter, or_
 from typing import Any, NamedTuple
 
 from django.db.models import (
@@ -252,6 +252,22 @@ def _standing(gap: Gap) -> list[Any]:
     return [still] if gap.is_now else [still, rows.filter(left_at__gt=gap.at)]
 
 
+class _AsTold:
+    """A number as the database tells it: a function call per row and column for nothing is saved."""
+
+    def get_db_converters(self, connection: Any) -> list[Any]:
+        """None: both databases tell numbers as numbers."""
+        return []
+
+
+class _Seconds(_AsTold, Epoch):
+    """A moment in seconds since 1970."""
+
+
+class _Fen(_AsTold, Cast):
+    """A sum of money."""
+
+
 def read_gap(gap: Gap) -> list[GapRow]:
     """Every order between the two points at the moment, whatever its kind (one query).
 
@@ -271,9 +287,9 @@ def read_gap(gap: Gap) -> list[GapRow]:
     branches = [
         rows.annotate(
             health=FilteredRelation(changes, condition=inside),
-            since_s=Epoch("since_at"),
-            due_s=Epoch("order__deadline_at"),
-            fen=Cast(fen, BigIntegerField()),
+            since_s=_Seconds("since_at"),
+            due_s=_Seconds("order__deadline_at"),
+            fen=_Fen(fen, BigIntegerField()),
             cause_at=Case(
                 When(health__needs_intervention=True, then=F("health__cause")),
                 default=Value(""),
@@ -370,10 +386,10 @@ def measure_gap(gap: Gap, rows: Sequence[GapRow]) -> GapFigures:
         fen=sum(row.fen for row in missing),
         median_age=_age(gap, statistics.median(sinces)) if sinces else None,
         oldest_at=datetime.fromtimestamp(min(sinces), UTC) if sinces else None,
-        causes=_shares(missing, lambda row: row.cause),
-        shops=_shares(missing, lambda row: row.shop_id),
+        causes=_shares(missing, _CAUSE),
+        shops=_shares(missing, _SHOP),
         ages=_ages(gap, missing),
-        excuses=_shares([row for row in rows if row.kind in EXCUSES], lambda row: row.kind),
+        excuses=_shares([row for row in rows if row.kind in EXCUSES], _KIND),
     )
 
 
@@ -386,18 +402,25 @@ def age_class(gap: Gap, row: GapRow) -> int:
     return max(0, bisect_right(_AGE_SECONDS, gap.at_s - row.since) - 1)
 
 
+_FEN, _SINCE = attrgetter("fen"), attrgetter("since")
+_CAUSE, _SHOP, _KIND = attrgetter("cause"), attrgetter("shop_id"), attrgetter("kind")
+
+
 def _shares(rows: Iterable[GapRow], key: Any) -> list[Share]:
     """Parts, most orders first."""
-    counts: dict[Any, list[Any]] = defaultdict(lambda: [0, 0, float("inf")])
+    parts: dict[Any, list[GapRow]] = defaultdict(list)
     for row in rows:
-        part = counts[key(row)]
-        part[0] += 1
-        part[1] += row.fen
-        part[2] = min(part[2], row.since)
-    return sorted(
-        (Share(k, n, fen, datetime.fromtimestamp(old, UTC)) for k, (n, fen, old) in counts.items()),
-        key=lambda share: (-share.count, str(share.key)),
+        parts[key(row)].append(row)
+    shares = (
+        Share(
+            name,
+            len(part),
+            sum(map(_FEN, part)),
+            datetime.fromtimestamp(min(map(_SINCE, part)), UTC),
+        )
+        for name, part in parts.items()
     )
+    return sorted(shares, key=lambda share: (-share.count, str(share.key)))
 
 
 def _ages(gap: Gap, rows: Sequence[GapRow]) -> list[Share]:
