@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from django.contrib.sessions.backends.db import SessionStore
+from django.core import signing
 from django.test import Client
 from django.utils import timezone
 
@@ -239,6 +242,27 @@ def test_a_state_is_good_once_even_for_two_at_the_same_time(world, platforms, pe
     assert "这次授权已经处理过" in heard[0]
     assert "这次授权已经处理过" in person.get(back, follow=True).content.decode()
     assert len(audit(world, "connection.authorise")) == 1
+
+
+def test_of_two_that_have_read_their_session_already_one_gets_it(world, platforms, person):
+    row = make_connection(world, platforms)
+    (state,) = parse_qs(urlsplit(leave(person, row)).query)["state"]
+    told = signing.loads(state, salt=authorising.SALT)
+    twins = []
+    for _each in range(2):
+        session = SessionStore(person.session.session_key)
+        assert session["authorisations"]  # read now, before either is worked on
+        twins.append(
+            SimpleNamespace(
+                session=session, user=world.users["tech_support"],
+                environment=world.production, environments=[world.production],
+            )
+        )  # fmt: skip
+
+    assert authorising._take(twins[0], told)["key"] == row.public_id
+
+    with pytest.raises(authorising.StateRefused, match="已经处理过"):
+        authorising._take(twins[1], told)
 
 
 def test_a_state_is_good_for_half_an_hour(world, platforms, person, monkeypatch):
