@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from config.errors import AppError
 from config.tenancy.scope import for_environment
-from connectors.http import ConnectorError
+from connectors import http
+from connectors.http import ConnectorError, Response
 from connectors.orders.canonical import CanonicalReceipt
 from connectors.shops.models import AllowedAddress, Connection
 from connectors.sync.models import CallLog
@@ -109,6 +111,18 @@ def test_a_failure_without_a_vendor_s_code_is_its_reason_alone() -> None:
 
     assert (plain.message, plain.params) == ("没有接通 %(n)s", {"n": "3"})
     assert coded.params["code"] == "S003"
+
+
+def test_a_long_answer_is_shown_masked_and_cut(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = json.dumps({"orders": [{"phone": "13812345678", "qty": 1}] * MAX_SHOWN}).encode()
+    monkeypatch.setattr(http, "send", lambda request: Response(200, {}, body))
+
+    trial = try_connection(outside.environment, shop="", **asking(outside, "mall"))
+
+    assert len(trial.answer) == MAX_SHOWN
+    assert "13812345678" not in trial.answer
 
 
 # --- a sample -------------------------------------------------------------------------------------
