@@ -1,4 +1,4 @@
-"""An outside for every test of reading."""
+"""An outside for every test of reading, a bench for those that need no wire."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.connectors.sync.outside import Outside, open_outside
+from tests.connectors.sync.scripted import Bench
 from tests.factories import World
 
 START = datetime(2025, 11, 11, 1, 0, tzinfo=UTC)  # 9:00 in Beijing
@@ -17,3 +18,8 @@ START = datetime(2025, 11, 11, 1, 0, tzinfo=UTC)  # 9:00 in Beijing
 def outside(world: World) -> Iterator[Outside]:
     with open_outside(world.production, at=START) as opened:
         yield opened
+
+
+@pytest.fixture
+def bench(world: World, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench(world.production, monkeypatch)

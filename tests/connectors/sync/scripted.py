@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -26,7 +26,6 @@ from connectors.shops.services import get_or_create_shop
 from connectors.sync import registry
 from connectors.sync.limits import Limiter
 from connectors.wire import Fault, PayloadError
-from tests.connectors.sync.conftest import START
 
 KINDS = {"tmall": "channel", "douyin": "channel", "private_mall": "channel", "alipay": "gateway",
          "wechat_pay": "gateway", "qimen": "wms", "generic_oms": "oms"}  # fmt: skip
@@ -118,7 +117,7 @@ class Bench:
 
     environment: Environment
     monkeypatch: pytest.MonkeyPatch
-    at: datetime = START
+    at: datetime = datetime(2025, 11, 11, 1, 0, tzinfo=UTC)  # 9:00 in Beijing
     waited: float = 0.0
 
     def now(self) -> datetime:

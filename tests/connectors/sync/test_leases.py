@@ -19,11 +19,6 @@ from tests.factories import World
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def bench(world: World, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(world.production, monkeypatch)
-
-
 def hold(bench: Bench, connection: Connection, stream: str = "a"):
     return hold_stream(bench.environment, connection.pk, stream, clock=bench.now)
 

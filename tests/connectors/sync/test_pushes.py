@@ -7,7 +7,7 @@ does is in test_paused.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -16,80 +16,29 @@ from django.db import OperationalError
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
-from config.tenancy.models import Environment
 from config.tenancy.scope import for_environment
 from connectors.adapters import Answered, PushItem, PushRequest
 from connectors.orders.canonical import CanonicalPayment
-from connectors.orders.models import Order, Payment, Receipt, StatusEvent
+from connectors.orders.models import Order, Payment
 from connectors.shops.models import Connection
 from connectors.simulators.douyin_pushes import sign_event
-from connectors.simulators.life import Life, LifeLine
 from connectors.sync import pushes
-from connectors.sync.calls import list_calls_of_connection, resend
 from connectors.sync.models import InboundMessage, MappingNotice, Quarantine
 from connectors.sync.pushes import (
     BATCH,
-    INBOX,
-    MAX_ATTEMPTS,
     PushRefused,
     accept_push,
-    list_waiting,
     store_messages,
-    work_messages,
 )
-from connectors.sync.services import INBOXING, Job, list_jobs
 from connectors.wire import Mapped
-from tests.connectors.sync.outside import Outside
-from tests.connectors.sync.scripted import ODD, QUOTA, UNREACHABLE, Bench, break_statement
+from tests.connectors.sync.pushed import hint_of, order_of, orders, record_of, states, store, work
+from tests.connectors.sync.scripted import ODD, Bench, break_statement
 from tests.factories import World
 
 pytestmark = pytest.mark.django_db
 
 State = InboundMessage.State
 SECRET = "douyin-secret"
-
-
-class WorkerDied(BaseException):
-    """The worker is gone between two lines: nothing of ours may catch it."""
-
-
-@pytest.fixture
-def bench(world: World, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(world.production, monkeypatch)
-
-
-def order_of(number: str, bench: Bench, **changes: Any) -> dict[str, Any]:
-    """An order of the own mall, as it pushes it and as it answers."""
-    at = bench.now().isoformat()
-    return {"order_no": number, "status": "await_pay", "created_at": at, "updated_at": at} | changes
-
-
-def record_of(number: str, bench: Bench, **changes: Any) -> PushItem:
-    return PushItem("record", f"mall:{number}", "order.created", number,
-                    order_of(number, bench, **changes))  # fmt: skip
-
-
-def hint_of(number: str, key: str = "") -> PushItem:
-    return PushItem("hint", key or f"hint:{number}", "order.updated", number)
-
-
-def store(bench: Bench, connection: Connection, items: Sequence[PushItem]) -> int:
-    with for_environment(bench.environment):
-        return store_messages(connection, items, signed_at=None, now=bench.now())
-
-
-def work(bench: Bench, connection: Connection, **more: Any) -> tuple[Any, int]:
-    return work_messages(bench.environment, connection.pk, **bench.tools, **more)
-
-
-def states(environment: Environment) -> dict[str, str]:
-    with for_environment(environment, write=False):
-        return dict(InboundMessage.objects.values_list("replay_key", "state"))
-
-
-def orders(environment: Environment) -> list[str]:
-    with for_environment(environment, write=False):
-        return list(Order.objects.order_by("pk").values_list("order_no", flat=True))
 
 
 def douyin_request(*messages: Mapping[str, Any], secret: str = SECRET) -> PushRequest:
@@ -190,6 +139,26 @@ def test_a_push_for_another_environments_connection_finds_no_door(
 
     assert refused.value.status == 404
     assert states(bench.environment) == states(world.other) == {}
+
+
+def test_a_push_wakes_somebody_when_the_one_before_it_was_settled_meanwhile(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, _ = connect_douyin(bench)
+    tell = pushes.store_messages
+
+    def push(number: int) -> pushes.Accepted:
+        request = douyin_request(douyin_message(number))
+        return accept_push(bench.environment, connection.public_id, request, now=bench.now())
+
+    def tell_late(*given: Any, **more: Any) -> int:
+        InboundMessage.objects.update(state=State.DONE)  # by a worker who looks no more
+        return tell(*given, **more)
+
+    assert (push(1).is_first, push(2).is_first) == (True, False)
+    monkeypatch.setattr(pushes, "store_messages", tell_late)
+
+    assert push(3).is_first
 
 
 # -- working off -----------------------------------------------------------------------------------
@@ -347,138 +316,6 @@ def test_a_hint_at_an_order_the_vendor_does_not_know_is_settled_and_said(bench: 
         assert Quarantine.objects.get().code == "order_vanished"
 
 
-# -- trying again ----------------------------------------------------------------------------------
-
-
-def test_one_order_that_is_not_told_costs_the_other_messages_nothing(bench: Bench) -> None:
-    connection, vendor = bench.connect("private_mall")
-    vendor.tells = {"M1": order_of("M1", bench), "M2": ODD, "M3": order_of("M3", bench)}
-    store(bench, connection, [hint_of(f"M{n}") for n in (1, 2, 3)])
-
-    taken, settled = work(bench, connection)
-
-    assert (settled, taken.received.new) == (2, 2)
-    assert states(bench.environment) == {
-        "hint:M1": State.DONE, "hint:M2": State.WAITING, "hint:M3": State.DONE,
-    }  # fmt: skip
-
-
-def test_a_message_is_tried_eight_times_with_growing_pauses_then_it_is_for_a_person(
-    bench: Bench,
-) -> None:
-    connection, vendor = bench.connect("private_mall")
-    vendor.tells = {"M1": ODD}
-    store(bench, connection, [hint_of("M1")])
-    pauses = []
-    for _ in range(MAX_ATTEMPTS):
-        assert work(bench, connection)[1] == 0
-        with for_environment(bench.environment, write=False):
-            row = InboundMessage.objects.get()
-            assert row.due_at is not None
-            assert list(list_waiting(connection.pk, now=row.due_at - timedelta(seconds=1))) == []
-        asked = len(vendor.asked)
-        assert work(bench, connection)[1] == 0  # not before its time
-        assert len(vendor.asked) == asked
-        pauses.append((row.due_at - bench.now()).total_seconds())
-        bench.at = row.due_at
-
-    assert pauses == sorted(pauses)
-    assert (pauses[0], pauses[1], pauses[-1]) == (30, 60, 900)
-    assert (row.state, row.attempts, row.error_code) == (State.FAILED, 8, "bad_answer")
-    assert work(bench, connection)[1] == 0
-    with for_environment(bench.environment, write=False):
-        [told] = [e for e in list_calls_of_connection(connection.pk) if e.is_inbound]
-        assert Job(INBOXING, connection.pk) not in list_jobs(now=bench.now())
-    assert (told.outcome, told.vendor_code, told.attempt) == (State.FAILED, "bad_answer", 8)
-
-    vendor.tells = {"M1": order_of("M1", bench)}
-    number = resend(bench.environment, told.key, actor=None, now=bench.now(), **bench.tools)
-    assert number == "M1"
-    assert orders(bench.environment) == ["M1"]
-    assert states(bench.environment) == {"hint:M1": State.DONE}
-
-
-def test_a_vendor_whose_quota_is_used_up_is_left_alone_and_the_message_keeps_its_tries(
-    bench: Bench,
-) -> None:
-    connection, vendor = bench.connect("private_mall")
-    vendor.tells = {"M1": QUOTA}
-    store(bench, connection, [hint_of("M1")])
-    work(bench, connection)
-
-    for _ in range(20):
-        bench.pass_time(minutes=2)
-        work(bench, connection)
-
-    with for_environment(bench.environment, write=False):
-        assert InboundMessage.objects.get().attempts == 1
-    assert vendor.asked == ["M1"]
-    vendor.tells = {"M1": order_of("M1", bench)}
-    bench.pass_time(minutes=21)
-    assert work(bench, connection)[1] == 1
-    assert orders(bench.environment) == ["M1"]
-
-
-def test_a_vendor_that_cannot_be_reached_is_said_on_the_connection(bench: Bench) -> None:
-    connection, vendor = bench.connect("private_mall")
-    vendor.tells = {"M1": UNREACHABLE}
-    store(bench, connection, [hint_of("M1")])
-
-    work(bench, connection)
-
-    with for_environment(bench.environment, write=False):
-        connection.refresh_from_db()
-    assert (connection.state, connection.trouble_code) == ("trouble", "no_answer")
-
-
-@pytest.mark.parametrize("kind", ["record", "hint"])
-def test_a_worker_that_dies_between_the_order_and_its_message_doubles_nothing(
-    bench: Bench, kind: str
-) -> None:
-    connection, vendor = bench.connect("private_mall")
-    vendor.tells = {"M1": order_of("M1", bench)}
-    store(bench, connection, [record_of("M1", bench) if kind == "record" else hint_of("M1")])
-
-    def die(messages: Any, now: Any) -> None:
-        raise WorkerDied
-
-    with bench.monkeypatch.context() as patch:
-        patch.setattr(pushes, "_settle", die)
-        with pytest.raises(WorkerDied):
-            work(bench, connection)
-    # A record is settled with its order; what a hint led to stays, and is read once more.
-    assert orders(bench.environment) == ([] if kind == "record" else ["M1"])
-    assert set(states(bench.environment).values()) == {State.WAITING}
-
-    assert work(bench, connection)[1] == 1
-    assert orders(bench.environment) == ["M1"]
-    with for_environment(bench.environment, write=False):
-        assert StatusEvent.objects.count() == 1
-        assert Order.objects.get().revision == 1
-
-
-def test_while_one_works_nobody_else_does(bench: Bench) -> None:
-    connection, vendor = bench.connect("private_mall")
-    vendor.tells = {"M1": order_of("M1", bench)}
-    store(bench, connection, [hint_of("M1")])
-    seen: list[Any] = []
-
-    def look() -> None:
-        seen.append(work(bench, connection))
-        with for_environment(bench.environment, write=False):
-            seen.append(list_jobs(now=bench.now()))
-
-    vendor.meanwhile = look
-    work(bench, connection)
-
-    assert seen[0] == (pushes.Taken(), 0)
-    assert Job(INBOXING, connection.pk) not in seen[1]
-    assert vendor.asked == ["M1"]
-    with for_environment(bench.environment, write=False):
-        cursor = connection.cursors.get(stream=INBOX)
-    assert (cursor.holder, cursor.lease_until) == ("", None)
-
-
 # -- of another environment, and of many -----------------------------------------------------------
 
 
@@ -516,106 +353,3 @@ def test_a_batch_costs_the_same_queries_for_five_messages_or_fifty(bench: Bench,
         counts.append((len(storing), len(working)))
 
     assert counts[1] == counts[2]  # the first one makes the shop and the lease
-
-
-# -- what each vendor pushes -----------------------------------------------------------------------
-
-# app -> what its first push is, and whether taking it in takes a call of ours.
-PUSHED = {
-    "douyin": ("hint", True),
-    "mall": ("record", False),
-    "alipay": ("record", False),
-    "wechat_pay": ("record", False),
-    "qimen": ("record", False),
-}
-
-
-def make_life(outside: Outside, app: str) -> Life:
-    """An order that has this app say something a minute from now."""
-    soon, vendor = outside.now() + timedelta(minutes=1), "private_mall"
-    moments: dict[str, Any] = {"placed": soon, "paid": soon + timedelta(minutes=30)}
-    if app == "douyin":
-        vendor = "douyin"
-    elif app == "qimen":
-        early = soon - timedelta(minutes=30)
-        moments = {"placed": early, "paid": early, "oms": early, "reviewed": early, "wms": soon}
-    elif app != "mall":
-        early = soon - timedelta(minutes=5)
-        moments = {"placed": early, "paid": soon, "gateway_paid": soon, "gateway": app}
-    return Life(
-        order_no="6917000000000000001",
-        channel=vendor,
-        shop=outside.shops[vendor],
-        lines=[LifeLine("SKU1", "羊绒围巾", 1, 10_000)],
-        **moments,
-    )
-
-
-@pytest.mark.parametrize("app", PUSHED)
-def test_each_vendors_push_becomes_what_it_told(outside: Outside, app: str) -> None:
-    connection = outside.connect(app)
-    outside.add(make_life(outside, app))
-    outside.pass_time(minutes=2)
-    with for_environment(outside.environment, write=False):
-        first = InboundMessage.objects.order_by("pk").first()
-    before = sum(count for count, _ in outside.host.costs.values())
-
-    taken, settled = work_messages(outside.environment, connection.pk, **outside.tools)
-
-    kind, takes_call = PUSHED[app]
-    assert first is not None
-    assert (first.kind, first.order_no) == (kind, "6917000000000000001")
-    assert settled >= 1
-    assert taken.quarantined == 0
-    calls = sum(count for count, _ in outside.host.costs.values()) - before
-    assert (calls > 0) == takes_call
-    model = {"channel": Order, "gateway": Payment, "wms": Receipt}[connection.source.kind]
-    with for_environment(outside.environment, write=False):
-        assert [row.order_no for row in model.objects.all()] == ["6917000000000000001"]
-        assert not InboundMessage.objects.exclude(state=State.DONE).exists()
-    # Worked off again, or told again, it is the same.
-    assert work_messages(outside.environment, connection.pk, **outside.tools)[1] == 0
-
-
-# -- nobody is forgotten between two workers -------------------------------------------------------
-
-
-def test_what_is_pushed_while_a_worker_finds_nothing_is_not_left_to_the_tick(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connection, _ = bench.connect("private_mall")
-    find, turned_away = pushes._find_work, []
-
-    def find_and_be_late(*given: Any, **more: Any) -> Any:
-        found = find(*given, **more)
-        if not turned_away:  # right after the look, before the inbox is free again
-            store(bench, connection, [record_of("M1", bench)])
-            turned_away.append(True)
-            turned_away.append(work(bench, connection)[1])
-        return found
-
-    monkeypatch.setattr(pushes, "_find_work", find_and_be_late)
-
-    assert work(bench, connection)[1] == 1
-    assert turned_away == [True, 0]
-    assert orders(bench.environment) == ["M1"]
-
-
-def test_a_push_wakes_somebody_when_the_one_before_it_was_settled_meanwhile(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connection, _ = connect_douyin(bench)
-    tell = pushes.store_messages
-
-    def push(number: int) -> pushes.Accepted:
-        request = douyin_request(douyin_message(number))
-        return accept_push(bench.environment, connection.public_id, request, now=bench.now())
-
-    def tell_late(*given: Any, **more: Any) -> int:
-        InboundMessage.objects.update(state=State.DONE)  # by a worker who looks no more
-        return tell(*given, **more)
-
-    assert (push(1).is_first, push(2).is_first) == (True, False)
-    monkeypatch.setattr(pushes, "store_messages", tell_late)
-
-    assert push(3).is_first

@@ -37,11 +37,6 @@ class WorkerDied(BaseException):
     """The worker is gone between two lines: nothing of ours may catch it."""
 
 
-@pytest.fixture
-def bench(world: World, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(world.production, monkeypatch)
-
-
 def messages(count: int, first: int = 0) -> list[PulledMessage]:
     return [
         PulledMessage(str(n), f"tmc:{n}", "taobao_trade_TradeCreate", str(2_890_000 + n), None,

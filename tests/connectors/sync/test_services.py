@@ -46,11 +46,6 @@ pytestmark = pytest.mark.django_db
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
-@pytest.fixture
-def bench(world: World, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(world.production, monkeypatch)
-
-
 def jobs(bench: Bench, environment: Environment | None = None) -> list[Job]:
     with for_environment(environment or bench.environment, write=False):
         return list_jobs(now=bench.now())
