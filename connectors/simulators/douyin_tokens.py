@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -51,6 +51,7 @@ class Tokens:
         self._codes: dict[str, tuple[str, datetime]] = {}
         self._dead: set[str] = set()
         self.closed: set[str] = set()  # shops that took their authorisation back
+        self.on_granted: Callable[[], None] = lambda: None
 
     def authorise(self, shop: str, now: datetime) -> str:
         """What a shop's consent gives: a code, good once and for ten minutes."""
@@ -117,4 +118,25 @@ class Tokens:
                 now + REFRESH_LIVES,
             )
             self._grants[shop] = made
-            return made
+        self.on_granted()
+        return made
+
+    def export(self) -> dict[str, list[str]]:
+        """What every shop holds now, to be kept over a restart."""
+        with self._lock:
+            return {
+                name: [g.access, g.refresh, g.ends.isoformat(), g.refresh_ends.isoformat()]
+                for name, g in self._grants.items()
+            }
+
+    def restore(self, kept: Mapping[str, Sequence[str]]) -> None:
+        """Go on with what shops held before; one nobody knows any more is left out."""
+        for name, (access, refresh, ends, refresh_ends) in kept.items():
+            if name in self.shops:
+                self._grants[name] = Grant(
+                    self.shops[name],
+                    access,
+                    refresh,
+                    datetime.fromisoformat(ends),
+                    datetime.fromisoformat(refresh_ends),
+                )

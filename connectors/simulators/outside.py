@@ -103,6 +103,10 @@ class Place:
         self.synced[life.order_no] = now.isoformat()
         self._on_synced()
 
+    def list_tokens(self) -> dict[str, Any]:
+        """What the platforms gave to shops, by app."""
+        return {"tmall": self.apps["tmall"].sessions, "douyin": self.apps["douyin"].tokens}  # type: ignore[attr-defined] # the two that give tokens
+
     def find_again(self, synced: Mapping[str, str]) -> None:
         """Repeat what a product found in this place before the restart."""
         self.synced.update(synced)
@@ -147,11 +151,12 @@ class _State:
         self.opened: dict[str, str] = {}
         self.targets: dict[str, dict[str, str]] = {}
         self.synced: dict[str, dict[str, str]] = {}
+        self.granted: dict[str, dict[str, dict[str, list[str]]]] = {}
         if path.exists():
             kept = json.loads(path.read_text("utf-8"))
             self.started_at = datetime.fromisoformat(kept["started_at"])
             self.opened, self.targets = kept["opened"], kept["targets"]
-            self.synced = kept["synced"]
+            self.synced, self.granted = kept["synced"], kept.get("granted", {})
         else:
             self.save()
 
@@ -166,6 +171,7 @@ class _State:
                     "opened": self.opened,
                     "targets": self.targets,
                     "synced": self.synced,
+                    "granted": self.granted,
                 },
                 ensure_ascii=False,
                 indent=1,
@@ -196,6 +202,9 @@ class Outside:
         }
         for key, place in self.places.items():
             point_at(place.apps, self._state.targets.get(key, {}))
+            for app, tokens in place.list_tokens().items():
+                tokens.restore(self._state.granted.get(key, {}).get(app, {}))
+                tokens.on_granted = partial(self._keep_granted, key)
             if key in self._state.opened:
                 place.day.open(datetime.fromisoformat(self._state.opened[key]))
             place.ledger.begin(place.day.lives)
@@ -217,6 +226,13 @@ class Outside:
     def _keep_synced(self, key: str) -> None:
         with self._lock:
             self._state.synced[key] = dict(self.places[key].synced)
+            self._state.save()
+
+    def _keep_granted(self, key: str) -> None:
+        """Remember what shops hold: what they agreed to outlives a restart."""
+        with self._lock:
+            held = self.places[key].list_tokens()
+            self._state.granted[key] = {app: tokens.export() for app, tokens in held.items()}
             self._state.save()
 
     def grow(self, now: datetime) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,6 +35,7 @@ class Sessions:
         self._codes: dict[str, tuple[ShopToken, datetime]] = {}
         # The domains an application registered for the way back.
         self.callback_hosts: frozenset[str] = LOOPBACK
+        self.on_granted: Callable[[], None] = lambda: None
 
     def find(self, session: str, at: datetime) -> ShopToken:
         """The shop of a session; refuses one that is missing, unknown or over."""
@@ -75,6 +76,27 @@ class Sessions:
             refusal={"error": "access_denied", "error_description": "authorize reject"},
         )
 
+    def export(self) -> dict[str, list[str]]:
+        """What every shop holds now, to be kept over a restart."""
+        with self._lock:
+            refreshes = {shop.shop: token for token, shop in self._refreshes.items()}
+            return {
+                held.shop.shop: [access, refreshes.get(held.shop.shop, ""), held.ends.isoformat()]
+                for access, held in self._sessions.items()
+            }
+
+    def restore(self, kept: Mapping[str, Sequence[str]]) -> None:
+        """Go on with what shops held before; one nobody knows any more is left out."""
+        known = {token.shop: token for token in self._keys.shops}
+        for name, (access, refresh, ends) in kept.items():
+            if (shop := known.get(name)) is None:
+                continue
+            self._sessions = _without(self._sessions, shop, lambda session: session.shop)
+            self._refreshes = _without(self._refreshes, shop, lambda token: token)
+            self._sessions[access] = _Session(shop, datetime.fromisoformat(ends))
+            if refresh:
+                self._refreshes[refresh] = shop
+
     def expire(self, shop: str, now: datetime) -> None:
         """End the sessions of a shop."""
         for session in self._sessions.values():
@@ -102,6 +124,7 @@ class Sessions:
             self._refreshes = _without(self._refreshes, shop, lambda token: token)
             self._sessions[access] = _Session(shop, now + self._lives)
             self._refreshes[refresh] = shop
+        self.on_granted()
         lives = int(self._lives.total_seconds())
         levels = dict.fromkeys(("r1", "r2", "w1", "w2"), lives)
         return {

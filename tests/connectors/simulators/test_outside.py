@@ -14,6 +14,7 @@ from connectors.simulators.keys import Keys
 from connectors.simulators.ledger import list_stuck
 from connectors.simulators.outside import Outside, PlaceSpec, Tools, keys_folder
 from connectors.simulators.sticking import CALLBACK_LOST
+from connectors.simulators.tmall_wire import Refusal
 
 START = datetime(2025, 11, 11, 6, 32, tzinfo=UTC)
 WOMEN, KIDS = PlaceSpec("women", 1, 0.01, 6), PlaceSpec("kids", 2, 0.005, 1)
@@ -167,3 +168,24 @@ def test_where_a_shop_s_browser_goes_back_to_is_named_once_and_kept(folder):
     again = _make(folder).places["women"].apps["douyin"]
 
     assert (again.callback_url, again.push_url) == (back, "")
+
+
+def test_what_a_shop_agreed_to_outlives_a_restart(folder):
+    before = _make(folder).places["women"].apps
+    now = START
+    tmall, douyin = before["tmall"], before["douyin"]
+    shop, other = next(iter(tmall.keys.shops)).shop, next(iter(douyin.keys.shops)).shop
+    old = tmall.keys.token_of(shop).access_token
+    code = tmall.sessions.authorise(shop, now)
+    session = tmall.sessions.create(code, now)
+    grant = douyin.tokens.create(douyin.tokens.authorise(other, now), now)
+
+    after = _make(folder).places["women"].apps
+
+    assert after["tmall"].sessions.find(session["access_token"], now).shop == shop
+    with pytest.raises(Refusal):
+        after["tmall"].sessions.find(old, now)
+    again = after["tmall"].sessions.refresh(session["refresh_token"], now)
+    assert again["taobao_user_nick"] == shop
+    assert after["douyin"].tokens.find(grant.access, now)[0].shop == other
+    assert after["douyin"].tokens.refresh(grant.refresh, now).access == grant.access
