@@ -152,7 +152,7 @@ def start_backfill(run: BackfillRun, *, actor: User | None, now: datetime) -> No
 def _find_history_line(run: BackfillRun) -> datetime:
     """Up to when orders nobody told us of are the past, as the back-fill begins.
 
-    What the ordinary reading has still to read, late orders included, stays news.
+    What the ordinary reading has still to read stays news, and so do orders that show late.
     """
     connection = run.connection
     done_until = (
@@ -160,10 +160,8 @@ def _find_history_line(run: BackfillRun) -> datetime:
         .values_list("done_until", flat=True)
         .first()
     )
-    if done_until is None:
-        return run.end
     rules = get_connector(connection.vendor).list_streams(connection.config)[MAIN_STREAM]
-    return min(run.end, done_until - rules.overlap)
+    return min(run.end, done_until or run.end) - rules.overlap
 
 
 def pause_backfill(run: BackfillRun, *, actor: User | None, now: datetime) -> None:

@@ -110,9 +110,9 @@ def test_what_changes_while_it_runs_is_neither_lost_nor_doubled(
 @pytest.mark.parametrize(
     ("end", "mark", "line"),
     [
-        (timedelta(0), None, timedelta(0)),  # a first back-fill: all that was placed before it
+        (timedelta(0), None, -10 * MINUTE),  # a first back-fill; an order may show minutes late
         (timedelta(0), -5 * MINUTE, -15 * MINUTE),  # what the reading still has to read is news
-        (-3 * HOUR, -5 * MINUTE, -3 * HOUR),  # a hole of last night
+        (-3 * HOUR, -5 * MINUTE, -3 * HOUR - 10 * MINUTE),  # a hole of last night
         (timedelta(0), -4 * HOUR, -4 * HOUR - 10 * MINUTE),
     ],
 )
