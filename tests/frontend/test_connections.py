@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from config.audit.models import AuditEntry
 from config.errors import Phrase, gettext_noop
+from connectors.orders.models import Order
 from connectors.shops.connections import record_trouble, reveal_secrets
 from connectors.shops.models import Connection
 from connectors.sync.trying import Trial
@@ -130,6 +131,7 @@ def test_the_page_of_one_shows_runs_late_orders_quota_and_what_waits(world, sour
             now, order_no="LATE1", shop="天猫旗舰店", placed_at=now - timedelta(minutes=12)
         )
         make_order(now, order_no="SOON1", shop="天猫旗舰店", placed_at=now - timedelta(minutes=2))
+        Order.objects.update(first_scored_at=now)
         log_call(source, now)
         put_in_quarantine(source, now, order_no="Q1")
 
