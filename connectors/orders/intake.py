@@ -103,7 +103,13 @@ _HASHED = tuple(f.name for f in fields(CanonicalOrder) if f.name != "raw")
 _ORDER_COLUMNS = [
     f.attname for f in Order._meta.concrete_fields if f.name not in {"id", "tenant", "environment"}
 ]
-_ORDER_FIXED = {"public_id", "shop_id", "order_no", "first_received_at", "is_history", "is_watched"}
+# What receiving an order again leaves as it is.
+_ORDER_FIXED = frozenset(
+    {
+        *("public_id", "shop_id", "order_no", "first_received_at", "first_scored_at"),
+        *("is_history", "is_watched"),
+    }
+)
 _LATE_COLUMNS = ("paid_fen", "released_at", "paid_told_at", "hold_log")
 _LINE_COLUMNS = ["order_id", *(f.name for f in fields(CanonicalLine))]
 _PROMOTION_COLUMNS = ["order_id", "position", *(f.name for f in fields(CanonicalPromotion))]

@@ -121,6 +121,7 @@ class Order(EnvironmentModel):
     revision = models.PositiveIntegerField(default=1, editable=False)
     first_received_at = models.DateTimeField(_("首次收到"), editable=False)
     received_at = models.DateTimeField(_("最近收到"), editable=False)
+    first_scored_at = models.DateTimeField(_("首次评分"), null=True, editable=False)
     is_history = models.BooleanField(
         _("历史导入"), default=False, help_text=_("导入时的状况不告警、不挂起")
     )
@@ -158,9 +159,9 @@ class Order(EnvironmentModel):
                 condition=models.Q(is_open=True, shipped_at__isnull=True),
                 name="order_by_deadline",
             ),
-            # How soon an order was here after it was placed: counted from it alone.
+            # How soon an order was scored after it was placed: counted from it alone.
             models.Index(
-                fields=["environment", "shop", "placed_at", "first_received_at", "tenant"],
+                fields=["environment", "shop", "placed_at", "first_scored_at", "tenant"],
                 condition=models.Q(is_history=False),
                 name="order_first_scan",
             ),

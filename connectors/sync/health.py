@@ -162,7 +162,7 @@ class _Span(Func):
 def _measure_scans(
     connections: Sequence[Connection], now: datetime, *, lists_latest: bool
 ) -> dict[int, Scan]:
-    """Per shop: from an order being placed to its first being here; history does not count.
+    """Per shop: from an order being placed to its first score; history does not count.
 
     Counted by the second in the database, from an index alone (`first_scan`).
     """
@@ -173,8 +173,8 @@ def _measure_scans(
         shop__in=shops,
         is_history=False,
         placed_at__gt=now - SCAN_WINDOW,
-        first_received_at__gte=F("placed_at"),
-    ).annotate(span=_Span("first_received_at", "placed_at"))
+        first_scored_at__gte=F("placed_at"),
+    ).annotate(span=_Span("first_scored_at", "placed_at"))
     spans: dict[int, list[tuple[int, int]]] = defaultdict(list)
     counted = rows.order_by().values_list("shop_id", "span").annotate(n=Count("pk"))
     for shop_id, span, number in counted:

@@ -482,6 +482,11 @@ class _Pass:
             conflict=["order_id"],
             update=_SCORE_UPDATE,
         )
+        firsts = [o.row["pk"] for o in moved if o.row["score__state_digest"] is None]
+        if firsts:
+            Order.objects.filter(pk__in=firsts, first_scored_at__isnull=True).update(
+                first_scored_at=self.moment
+            )
         changes = [self._change_row(o) for o in moved if o.is_change]
         if changes:
             ids = [change[0] for change in changes]

@@ -119,7 +119,7 @@ def make_connected(now: datetime) -> None:
     Order.objects.update(is_history=False)
     for second in range(7):  # some within the five minutes, some not
         Order.objects.alias(way=F("pk") % 7).filter(way=second).update(
-            first_received_at=F("placed_at") + timedelta(seconds=20 + 50 * second)
+            first_scored_at=F("placed_at") + timedelta(seconds=20 + 50 * second)
         )
 
 

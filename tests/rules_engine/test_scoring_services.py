@@ -80,6 +80,24 @@ def simple(formula: str, points: float = 100, cap: int | None = None) -> dict[st
     }
 
 
+def test_the_moment_of_the_first_score_stays_whatever_comes_after(world: World) -> None:
+    with for_environment(world.production):
+        sources = make_sources()
+        presets.install("promo", NOW)
+        order, other = make_order(source=sources["channel"]), make_order(order_no="LATER")
+
+        score([order.pk])
+        make_order(  # told again, and differently
+            NOW + minutes(2), order_no=order.order_no, shop=order.shop.name, paid_fen=1,
+            source_updated_at=NOW + minutes(2), source=sources["channel"],
+        )  # fmt: skip
+        score([order.pk, other.pk], NOW + minutes(3))
+
+        order.refresh_from_db()
+        other.refresh_from_db()
+    assert (order.first_scored_at, other.first_scored_at) == (NOW, NOW + minutes(3))
+
+
 def test_first_score_has_dimensions_sum_cause_and_an_open_interval(world: World) -> None:
     with for_environment(world.production):
         presets.install("promo", NOW)

@@ -19,7 +19,6 @@ from django.db.models import (
     IntegerField,
     OuterRef,
     Q,
-    Subquery,
     TextField,
     Value,
     When,
@@ -186,17 +185,12 @@ def is_aged(number: int, at: datetime) -> Q:
 
 
 def orders_scanned(at: datetime) -> OrderQuerySet:
-    """Orders placed in the day before T, not from history, with the moment of their first score."""
-    first = ScoreChange.objects.filter(order=OuterRef("pk")).order_by("at").values("at")[:1]
-    rows: OrderQuerySet = (
-        Order.objects.filter(
-            placed_at__gt=at - SCAN_WINDOW,
-            placed_at__lte=at,
-            first_received_at__lte=at,
-            is_history=False,
-        )
-        .annotate(first_scored_at=Subquery(first))
-        .filter(first_scored_at__lte=at)
+    """Orders placed in the day before T, not from history, that had their first score by then."""
+    rows: OrderQuerySet = Order.objects.filter(
+        placed_at__gt=at - SCAN_WINDOW,
+        placed_at__lte=at,
+        first_scored_at__lte=at,
+        is_history=False,
     )
     return rows
 

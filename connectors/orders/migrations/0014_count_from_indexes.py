@@ -12,6 +12,11 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AddField(
+            model_name='order',
+            name='first_scored_at',
+            field=models.DateTimeField(editable=False, null=True, verbose_name='首次评分'),
+        ),
         migrations.RemoveIndex(
             model_name='order',
             name='order_by_deadline',
@@ -22,6 +27,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='order',
-            index=models.Index(condition=models.Q(('is_history', False)), fields=['environment', 'shop', 'placed_at', 'first_received_at', 'tenant'], name='order_first_scan'),
+            index=models.Index(condition=models.Q(('is_history', False)), fields=['environment', 'shop', 'placed_at', 'first_scored_at', 'tenant'], name='order_first_scan'),
         ),
     ]

@@ -167,13 +167,17 @@ def test_the_first_scan_is_measured_per_shop_over_the_last_day(world: World) -> 
         def place(number: int, seconds: float, shop: str = "天猫旗舰店", **more: Any) -> Order:
             placed = NOW - HOUR
             at = placed + timedelta(seconds=seconds)
-            return make_order(at, order_no=f"{shop}{number}", shop=shop, placed_at=placed, **more)
+            order = make_order(at, order_no=f"{shop}{number}", shop=shop, placed_at=placed, **more)
+            Order.objects.filter(pk=order.pk).update(first_scored_at=at)
+            return order
 
         for number in range(1, 21):  # 15, 30, ... 300 seconds: the last one just in time
             place(number, 15 * number)
         slow = [place(number, 301 + number) for number in range(30, 33)]
         place(90, 9_000, is_history=True)
         early = make_order(NOW, order_no="OLD", shop="天猫旗舰店", placed_at=NOW - 25 * HOUR)
+        Order.objects.filter(pk=early.pk).update(first_scored_at=NOW)
+        make_order(NOW, order_no="WAITING", shop="天猫旗舰店", placed_at=NOW - HOUR)  # not yet
         place(1, 4, shop="天猫折扣店")
 
         scan, neighbour = health_of(connection).scan, health_of(other).scan
