@@ -307,7 +307,7 @@ def _take(request: Any, state: Mapping[str, Any]) -> dict[str, Any]:
     """What was begun under this state, used up; of two that come at once one gets it."""
     session: Any = request.session
     with transaction.atomic():
-        rows = session.model.objects.select_for_update()
+        rows = session.model.objects.select_for_update(no_key=True)
         is_kept = rows.filter(session_key=session.session_key).first() is not None
         kept = type(session)(session.session_key) if is_kept else session
         all_begun: dict[str, Any] = kept.get(SESSION_KEY, {})
