@@ -82,7 +82,8 @@ def fail(connection: Connection, now: datetime, *, code: str = "authorisation") 
     """The platform no longer accepts the authorisation."""
     words = {
         "authorisation": Phrase(
-            gettext_noop("授权已失效，请商家重新授权：%(reason)s"), {"reason": "session 已过期"}
+            gettext_noop("授权已失效，请商家重新授权：%(reason)s"),
+            {"reason": Phrase(gettext_noop("取不到令牌：请重新授权店铺"))},
         ),
         "address_refused": Phrase(gettext_noop("目标地址不允许：只支持 http 和 https")),
     }
