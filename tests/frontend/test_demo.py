@@ -188,7 +188,8 @@ def _seed(environments=None):
     return environment
 
 
-@pytest.mark.slow
+@pytest.mark.slow(10)
+@pytest.mark.any_database
 def test_a_seeding_finds_every_stuck_order_with_its_cause_and_nothing_else(running):
     environment = _seed()
 
@@ -209,7 +210,8 @@ def test_a_seeding_finds_every_stuck_order_with_its_cause_and_nothing_else(runni
     assert place.day.opened_at is not None
 
 
-@pytest.mark.slow
+@pytest.mark.slow(10)
+@pytest.mark.any_database
 def test_a_seeded_place_is_not_read_again_and_one_cut_short_is(running, monkeypatch):
     calls = []
     real = first_read.read_everything
@@ -278,7 +280,8 @@ def test_without_simulators_the_seeding_says_so(environments, settings, monkeypa
 # -- the day itself --------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.slow(10)
+@pytest.mark.any_database
 @pytest.mark.parametrize("minutes", [0, 7, 45, 120])
 def test_at_any_moment_of_the_day_the_product_finds_the_ledger_s_orders(db, minutes):
     environment = make_world().production

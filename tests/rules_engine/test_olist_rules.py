@@ -292,7 +292,8 @@ MOMENTS = (
 
 
 @pytest.mark.shared_data
-@pytest.mark.slow
+@pytest.mark.slow(15)
+@pytest.mark.any_database
 @pytest.mark.django_db(transaction=True)
 def test_real_orders_fail_exactly_what_the_table_says_at_every_moment(shared_data: Path) -> None:
     from config.tenancy.scope import for_environment
