@@ -375,15 +375,16 @@
 
   const dirtyMark = one("[data-dirty]");
   const button = (name) => one(`[data-do="${name}"]`);
-  let timer = 0, checked = saved, checkTimer = 0;
+  let timer = 0, checked = saved, checkTimer = 0, listed = "";
   const sync = () => { clearTimeout(timer); timer = setTimeout(syncNow, 20); };
   const syncNow = () => {
     const drawn = JSON.stringify(content());
     isDirty = drawn !== saved;
     if (drawn !== checked) { checked = drawn; check(); }
     dirtyMark.hidden = !isDirty;
-    showBoxes();
-    showPalette();
+    // A list that is made anew under a pressed pointer loses the click, so only when it differs.
+    const names = JSON.stringify([boxes().map((b) => [b.id, b.node, b.label]), lines().map((e) => [e.source, e.target])]);
+    if (names !== listed) { listed = names; showBoxes(); showPalette(); }
     syncSelection();
   };
   const syncSelection = () => { button("remove").disabled = selected().length === 0; };

@@ -133,6 +133,24 @@ def test_what_is_drawn_and_saved_is_there_after_a_reload(
         assert len(draft.content["edges"]) == 12
 
 
+def test_a_list_beside_the_drawing_stays_while_a_box_only_moves(
+    page: Page, live_server: Any, world: World
+) -> None:
+    """An entry that is made anew between press and release loses the click."""
+    _sign_in(page, live_server.url, "supervisor")
+    _open(page, live_server.url)
+    page.mouse.click(*_middle(page, "risk"))
+    page.keyboard.press("Delete")
+    entry = page.locator("[data-testid=canvas-palette] button", has_text="风控")
+    row = page.locator("[data-boxes] tr[data-id=delivery]")
+    for element in (entry, row):
+        element.evaluate("e => { e.dataset.seen = 'before'; }")
+    x, y = _middle(page, "delivery")
+    _drag(page, (x, y), (x + 40, y - 30))
+    for element in (entry, row):
+        expect(element).to_have_attribute("data-seen", "before")
+
+
 def test_undo_and_redo_follow_each_change(page: Page, live_server: Any, world: World) -> None:
     _sign_in(page, live_server.url, "supervisor")
     _open(page, live_server.url)
