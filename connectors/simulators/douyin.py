@@ -25,6 +25,7 @@ from connectors.simulators.douyin_pushes import Pushes
 from connectors.simulators.douyin_tokens import Grant, TokenRefusal, Tokens
 from connectors.simulators.faults import LIST_KINDS, Faults
 from connectors.simulators.feeds import ChangeIndex, Row
+from connectors.simulators.journal import Told, tell_nobody
 from connectors.simulators.keys import PlatformKeys, ShopToken
 from connectors.simulators.life import Life
 from connectors.simulators.outbox import Outbox
@@ -81,6 +82,7 @@ class Douyin:
         self.index = ChangeIndex(store, self.name)
         self.tokens = Tokens(keys.shops, clock.now())
         self.remarks: dict[str, tuple[str, int]] = {}
+        self.on_done: Told = tell_nobody
         self.shop_ids = {token.shop: int(token.shop_id) for token in keys.shops}
         self.pushes = Pushes(
             store, outbox, self.name, keys.app_key, keys.secret,
@@ -261,9 +263,16 @@ class Douyin:
         if len(words) > 60 or not 0 <= star <= 5:
             raise _business("remark", "备注最多60字，星标0到5")
         if (words, star) != old:
-            self.remarks[life.order_no] = (words, star)
-            self.store.touch(life.order_no, self.clock.now())
+            deed, now = {"order_no": life.order_no, "words": words, "star": star}, self.clock.now()
+            self.redo("remark", deed, now)
+            self.on_done("remark", deed, now)
         return {}
+
+    def redo(self, what: str, content: Mapping[str, Any], at: datetime) -> None:
+        """Put a remark at an order, also again after a restart."""
+        if self.store.get(content["order_no"]) is not None:
+            self.remarks[content["order_no"]] = (content["words"], content["star"])
+            self.store.touch(content["order_no"], at)
 
     def _own(self, params: Params, shop: ShopToken, name: str) -> Life:
         number = params.get(name)

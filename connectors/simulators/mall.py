@@ -13,6 +13,7 @@ import hmac
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,6 +29,7 @@ from connectors.simulators.core import (
     Store,
     json_answer,
 )
+from connectors.simulators.journal import Told, tell_nobody
 from connectors.simulators.keys import MallKeys
 from connectors.simulators.life import Life
 from connectors.simulators.mall_orders import render_order, render_payments, write_time
@@ -84,6 +86,7 @@ class MallApp:
         self._index = ChangeIndex(store, CHANNEL)
         self._feed = Feed(store, CHANNEL, _moments, since=push_since)
         self._lock = threading.Lock()
+        self.on_done: Told = tell_nobody
 
     def operation(self, call: Call) -> tuple[str, int | None]:
         """`orders` with its page, `orders.one` or `orders.sync_payment`."""
@@ -109,7 +112,7 @@ class MallApp:
         if len(parts) == 3:
             if call.method != "POST" or parts[2] != "sync_payment":
                 raise Refusal(404, "not_found", "没有这个地址")
-            return self._sync_payment(parts[1])
+            return self._sync_payment(parts[1], self._clock.now())
         if call.method != "GET":
             raise Refusal(400, "bad_request", "请用 GET")
         if len(parts) == 2:
@@ -196,9 +199,13 @@ class MallApp:
         for _, order_no in list(given)[:_MUTATED_AT_ONCE]:
             self._store.touch(order_no, now)
 
-    def _sync_payment(self, order_no: str) -> dict[str, Any]:
+    def redo(self, what: str, content: Mapping[str, Any], at: datetime) -> None:
+        """Find a payment again that was found before a restart, where the order is still there."""
+        with suppress(Refusal):
+            self._sync_payment(content["order_no"], at)
+
+    def _sync_payment(self, order_no: str, now: datetime) -> dict[str, Any]:
         """Ask the gateway again; an order it has the money for becomes paid. Safe to repeat."""
-        now = self._clock.now()
         with self._lock:
             life = self._get(order_no)
             heard = paid_moment(life)
@@ -213,6 +220,7 @@ class MallApp:
                 if self.on_synced is not None:
                     self.on_synced(life, now)
                 self._store.replace(life)
+                self.on_done("sync_payment", {"order_no": order_no}, now)
         result = "paid" if is_found else "unchanged" if is_known else "unpaid"
         return {"result": result, "order": render_order(life, now)}
 

@@ -18,6 +18,7 @@ import json
 import threading
 from bisect import bisect_right
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,6 +35,7 @@ from connectors.simulators.core import (
     json_answer,
 )
 from connectors.simulators.holding import AFTER_OMS, AFTER_WMS, Held, hold_life, release_life
+from connectors.simulators.journal import Told, tell_nobody
 from connectors.simulators.keys import OmsKeys
 from connectors.simulators.life import Life, has_come
 from connectors.simulators.oms_index import OmsIndex
@@ -92,6 +94,7 @@ class OmsApp:
         self._index = OmsIndex(store)
         self._holds: dict[str, _Hold] = {}
         self._lock = threading.RLock()
+        self.on_done: Told = tell_nobody
 
     def operation(self, call: Call) -> tuple[str, int | None]:
         """`orders` with its page, `orders.one`, `orders.hold` or `orders.release`."""
@@ -245,23 +248,37 @@ class OmsApp:
 
     def _change(self, order_no: str, action: str, call: Call) -> dict[str, Any]:
         """Hold or release; both may be repeated."""
-        now = self._clock.now()
+        content = call.json
+        reason = str(content.get("reason", "")) if isinstance(content, dict) else ""
+        deed, now = {"order_no": order_no, "reason": reason}, self._clock.now()
         with self._lock:
-            life, hold = self._get(order_no), self._holds.get(order_no)
-            if action == "release":
-                if hold is not None:
-                    release_life(life, hold.held, now)
-                    del self._holds[order_no]
-                    self._note(life, now)
-            elif hold is None:
-                if has_come(life.wms, now):
-                    raise Refusal(409, 40901, "订单已下发仓库，请在仓库挂起")
-                content = call.json
-                reason = str(content.get("reason", "")) if isinstance(content, dict) else ""
-                held = hold_life(life, now, (*AFTER_OMS, *AFTER_WMS))
-                self._holds[order_no] = _Hold(held, reason)
-                self._note(life, now)
+            life = self._get(order_no)
+            if self._do(life, action, reason, now):
+                self.on_done(action, deed, now)
             return self._row(life)
+
+    def redo(self, what: str, content: Mapping[str, Any], at: datetime) -> None:
+        """Hold or release again what was before a restart, where the order is still there."""
+        life = self._store.get(content["order_no"])
+        if life is not None:
+            with suppress(Refusal):
+                self._do(life, what, content["reason"], at)
+
+    def _do(self, life: Life, action: str, reason: str, now: datetime) -> bool:
+        """Hold or release an order; False when it was so already. Raises Refusal."""
+        hold = self._holds.get(life.order_no)
+        if (action == "hold") == (hold is not None):
+            return False
+        if hold is not None:
+            release_life(life, hold.held, now)
+            del self._holds[life.order_no]
+        else:
+            if has_come(life.wms, now):
+                raise Refusal(409, 40901, "订单已下发仓库，请在仓库挂起")
+            held = hold_life(life, now, (*AFTER_OMS, *AFTER_WMS))
+            self._holds[life.order_no] = _Hold(held, reason)
+        self._note(life, now)
+        return True
 
     def _note(self, life: Life, now: datetime) -> None:
         self._index.touch(life.order_no, now)

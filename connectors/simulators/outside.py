@@ -3,7 +3,8 @@
 A place is what one environment of the product sees: a promo day of its own and the seven simulators
 that tell of it, below the place's prefix (`/women/tmall`, `/women/oms`, ...). `GET /_scenario/state`
 says what runs; `POST /_scenario/targets` {place, urls: {app: url}} names where callbacks go, and
-`POST /_scenario/open` {place} lets live orders begin. Both are kept, so a restart goes on.
+`POST /_scenario/open` {place} lets live orders begin. Both are kept, and so is what was done to
+orders (journal.py): a restart goes on.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -31,6 +32,7 @@ from connectors.simulators.core import (
     Store,
     json_answer,
 )
+from connectors.simulators.journal import Deed, Doer, Journal
 from connectors.simulators.keys import Keys
 from connectors.simulators.ledger import Ledger
 from connectors.simulators.life import Life
@@ -38,7 +40,7 @@ from connectors.simulators.platforms import APP_NAMES, build_apps, point_at
 from connectors.simulators.scenario import LIVE_PER_MINUTE, Day
 
 STATE_FILE = "state.json"
-KEYS_FOLDER, TRUTH_FOLDER = "keys", "truth"
+KEYS_FOLDER, TRUTH_FOLDER, DEEDS_FOLDER = "keys", "truth", "deeds"
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,6 @@ class Place:
         folder: Path,
         tools: Tools,
         started_at: datetime,
-        on_synced: Callable[[], None],
     ) -> None:
         self.spec = spec
         self.keys = Keys.load_or_create(keys_folder(folder, spec.key))
@@ -90,32 +91,34 @@ class Place:
         )
         self.store = Store(*self.day.lives)
         self.ledger = Ledger(folder / TRUTH_FOLDER / spec.key)
-        self.synced: dict[str, str] = {}
-        self._on_synced = on_synced
+        self.journal = Journal(folder / DEEDS_FOLDER / spec.key)
         self.apps = build_apps(
             self.store, tools.clock, tools.faults, tools.outbox, self.keys,
-            since=started_at, on_synced=self._flow_on,
+            since=started_at, on_synced=_let_flow,
         )  # fmt: skip
-
-    def _flow_on(self, life: Life, now: datetime) -> None:
-        """A payment that was lost is found: the order goes its way, also after a restart."""
-        _let_flow(life, now)
-        self.synced[life.order_no] = now.isoformat()
-        self._on_synced()
 
     def list_tokens(self) -> dict[str, Any]:
         """What the platforms gave to shops, by app."""
         return {"tmall": self.apps["tmall"].sessions, "douyin": self.apps["douyin"].tokens}  # type: ignore[attr-defined] # the two that give tokens
 
-    def find_again(self, synced: Mapping[str, str]) -> None:
-        """Repeat what a product found in this place before the restart."""
-        self.synced.update(synced)
-        for order_no, moment in synced.items():
-            life = self.store.get(order_no)
-            if life is not None:
-                life.paid = life.mended = datetime.fromisoformat(moment)
-                _let_flow(life, life.paid)
-                self.store.replace(life)
+    def list_doers(self) -> dict[str, Doer]:
+        """The apps in which a caller can change an order, by name."""
+        return {name: app for name, app in self.apps.items() if isinstance(app, Doer)}
+
+    def wake(self, now: datetime, synced: Mapping[str, str]) -> None:
+        """Come to where the place stands at `now`: what was born since, what was done before a
+        restart (`synced`: payments that were found, as an older state keeps them), the truth."""
+        self.store.add(*self.day.grow(now))
+        doers = self.list_doers()
+        found = (
+            Deed("mall", "sync_payment", datetime.fromisoformat(moment), {"order_no": order_no})
+            for order_no, moment in synced.items()
+        )
+        for deed in (*found, *self.journal.read()):
+            doers[deed.app].redo(deed.what, deed.content, deed.at)
+        for name, doer in doers.items():
+            doer.on_done = partial(self.journal.write, name)
+        self.ledger.begin(self.day.lives)
 
     def grow(self, now: datetime) -> None:
         """Bear what is due and tell the ledger."""
@@ -156,7 +159,7 @@ class _State:
             kept = json.loads(path.read_text("utf-8"))
             self.started_at = datetime.fromisoformat(kept["started_at"])
             self.opened, self.targets = kept["opened"], kept["targets"]
-            self.synced, self.granted = kept["synced"], kept.get("granted", {})
+            self.synced, self.granted = kept.get("synced", {}), kept.get("granted", {})
         else:
             self.save()
 
@@ -196,7 +199,6 @@ class Outside:
                 folder,
                 self.tools,
                 self._state.started_at,
-                partial(self._keep_synced, spec.key),
             )
             for spec in places
         }
@@ -207,9 +209,7 @@ class Outside:
                 tokens.on_granted = partial(self._keep_granted, key)
             if key in self._state.opened:
                 place.day.open(datetime.fromisoformat(self._state.opened[key]))
-            place.ledger.begin(place.day.lives)
-            place.grow(self.tools.clock.now())
-            place.find_again(self._state.synced.get(key, {}))
+            place.wake(self.tools.clock.now(), self._state.synced.get(key, {}))
         apps: dict[str, App] = {
             f"/{key}/{name}": app
             for key, place in self.places.items()
@@ -222,11 +222,6 @@ class Outside:
     def started_at(self) -> datetime:
         """The moment of the first board: what is before it is history."""
         return self._state.started_at
-
-    def _keep_synced(self, key: str) -> None:
-        with self._lock:
-            self._state.synced[key] = dict(self.places[key].synced)
-            self._state.save()
 
     def _keep_granted(self, key: str) -> None:
         """Remember what shops hold: what they agreed to outlives a restart."""

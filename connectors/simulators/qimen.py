@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import urlencode
 
 from connectors.simulators.core import Answer, Bucket, Call, Clock, Faults, Feed, Outbox, Store
+from connectors.simulators.journal import Told, tell_nobody
 from connectors.simulators.keys import QimenKeys
 from connectors.simulators.life import Life, LifeLine
 from connectors.simulators.payments import number_of, write_yuan
@@ -29,6 +31,7 @@ TOLERANCE = timedelta(minutes=10)
 REPEAT_SECONDS = (60, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400)
 ORDER_TYPES = frozenset({"JYCK", "HHCK", "BFCK", "QTCK"})
 MAX_PAGE_SIZE = 100
+_WRITES = frozenset({"deliveryorder.create", "order.pending", "order.cancel"})
 _OWNER = "OWNER1"
 _OPERATORS = {"operatorCode": "U7", "operatorName": "仓库员"}
 _WORDS = {
@@ -96,6 +99,7 @@ class QimenApp:
         self.wms = wms or Wms(store)
         self._bucket = bucket or Bucket(50, 100)
         self._lock = threading.Lock()
+        self.on_done: Told = tell_nobody
         self._feeds = [
             Feed(store, channel, self.wms.moments, since=callback_since) for channel in CHANNELS
         ]
@@ -122,7 +126,7 @@ class QimenApp:
         params = dict(call.query)
         try:
             method = self._check(params, call)
-            content = self._methods[method](_read_body(call.body), self._clock.now())
+            content = self._do(method, _read_body(call.body), self._clock.now())
             answer = {"flag": "success", "code": "0", "message": "ok"} | content
         except _GatewayRefusal as refusal:
             answer = _failure(str(refusal.code), refusal.message)
@@ -131,6 +135,20 @@ class QimenApp:
         return Answer(
             200, {"Content-Type": "text/xml;charset=utf-8"}, write_xml("response", answer)
         )
+
+    def _do(self, method: str, request: dict[str, Any], now: datetime) -> dict[str, Any]:
+        """Pass a request on to the warehouse; what was changed there is told, in its sequence."""
+        if method not in _WRITES:
+            return self._methods[method](request, now)
+        with self._lock:
+            content = self._methods[method](request, now)
+            self.on_done(method, request, now)
+            return content
+
+    def redo(self, what: str, content: Mapping[str, Any], at: datetime) -> None:
+        """Do again what the warehouse did before a restart, where the order is still there."""
+        with suppress(Refused):
+            self._methods[what](dict(content), at)
 
     def _check(self, params: Mapping[str, str], call: Call) -> str:
         """The gateway's own checks, in its order; gives the method."""
@@ -166,8 +184,7 @@ class QimenApp:
         """Take a delivery order in; the same code again gets the same answer and no second one."""
         order, lines = one(request, "deliveryOrder"), many(request, "orderLines", "orderLine")
         life = _read_order(order, lines, now)
-        with self._lock:
-            self.wms.accept(life, now)
+        self.wms.accept(life, now)
         return {
             "createTime": beijing_text(now),
             "deliveryOrderId": _wms_number(life.order_no),

@@ -12,12 +12,13 @@ import hmac
 import json
 import secrets
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from connectors.simulators.faults import LIST_KINDS, Faults
 from connectors.simulators.feeds import ChangeIndex, Row
+from connectors.simulators.journal import Told, tell_nobody
 from connectors.simulators.keys import PlatformKeys, ShopToken
 from connectors.simulators.life import Life
 from connectors.simulators.reading import BEIJING, beijing_text, parse_beijing
@@ -78,6 +79,7 @@ class Tmall:
         now = clock.now()
         self.messages = Messages(store, faults, self.name, now, repeat_messages_after)
         self.memos: dict[str, Memo] = {}
+        self.on_done: Told = tell_nobody
         self._bucket = Bucket(rate_per_second, burst)
         self._lock = threading.Lock()
         self._calls_of_day: tuple[str, int] = ("", 0)
@@ -307,9 +309,16 @@ class Tmall:
             memo = ""
         now = self.clock.now()
         if (memo, flag) != old:
-            self.memos[life.order_no] = (memo, flag)
-            self.store.touch(life.order_no, now)
+            deed = {"order_no": life.order_no, "memo": memo, "flag": flag}
+            self.redo("memo", deed, now)
+            self.on_done("memo", deed, now)
         return {"trade": {"tid": number(life.order_no), "modified": beijing_text(now)}}
+
+    def redo(self, what: str, content: Mapping[str, Any], at: datetime) -> None:
+        """Put a memo at an order, also again after a restart."""
+        if self.store.get(content["order_no"]) is not None:
+            self.memos[content["order_no"]] = (content["memo"], content["flag"])
+            self.store.touch(content["order_no"], at)
 
     def _own(self, params: Params, shop: ShopToken) -> Life:
         life = self.store.get(required(params, "tid"))

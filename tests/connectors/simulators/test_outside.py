@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from datetime import UTC, datetime, timedelta
+from shutil import rmtree
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from connectors.simulators.core import Clock
 from connectors.simulators.keys import Keys
 from connectors.simulators.ledger import list_stuck
-from connectors.simulators.outside import Outside, PlaceSpec, Tools, keys_folder
+from connectors.simulators.outside import DEEDS_FOLDER, Outside, PlaceSpec, Tools, keys_folder
 from connectors.simulators.sticking import CALLBACK_LOST
 from connectors.simulators.tmall_wire import Refusal
 
@@ -47,6 +48,7 @@ def folder_with_keys(tmp_path_factory):
 @pytest.fixture
 def folder(folder_with_keys):
     (folder_with_keys / "state.json").unlink(missing_ok=True)
+    rmtree(folder_with_keys / DEEDS_FOLDER, ignore_errors=True)
     return folder_with_keys
 
 
@@ -115,7 +117,7 @@ def test_an_order_whose_payment_was_found_flows_on_also_after_a_restart(folder):
     lost = next(life for life in place.day.lives if life.cause == CALLBACK_LOST)
     assert lost.order_no in list_stuck(place.day.lives, START)
 
-    place.apps["mall"]._sync_payment(lost.order_no)
+    place.apps["mall"]._sync_payment(lost.order_no, START)
     assert lost.order_no not in list_stuck(place.day.lives, START)
     assert lost.wms is not None
     assert lost.shipped is not None
