@@ -3,7 +3,9 @@
 Wire code of its own, after channels.md 10.2: calls carry `Authorization: WECHATPAY2-SHA256-RSA2048`
 over method, path with query, time, nonce and body; answers and notifications carry the platform's
 signature in `Wechatpay-*` headers; a notification's content is AES-256-GCM under the APIv3 key.
-The five minutes of tolerance and the repeat schedule are from memory.
+The repeat schedule and the notice of a refund are those of WeChat Pay's own 退款结果通知
+(pay.weixin.qq.com/wiki/doc/apiv3/apis/chapter3_1_11.shtml). The five minutes of tolerance are from
+memory.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from connectors.simulators.payments import (
     total_fen,
     transaction_id,
 )
-from connectors.simulators.reading import BEIJING
+from connectors.simulators.reading import BEIJING, refunded_fen, shares
 from connectors.simulators.signatures import (
     is_sha256_signed,
     read_private_key,
@@ -47,6 +49,7 @@ REPEAT_SECONDS = (
     15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10_800, 10_800, 10_800, 21_600, 21_600,
 )  # fmt: skip
 PAYING_SECONDS = 20
+_PAID, _REFUNDED = "paid", "refunded"
 _PART = re.compile(r'(\w+)="([^"]*)"')
 _STATE_WORDS = {
     "SUCCESS": "支付成功",
@@ -55,6 +58,7 @@ _STATE_WORDS = {
     "CLOSED": "已关闭",
     "USERPAYING": "用户支付中",
 }
+_REFUND_WORDS = {"SUCCESS": "退款成功", "ABNORMAL": "退款异常", "CLOSED": "退款关闭"}
 
 
 class Refusal(Exception):
@@ -203,21 +207,61 @@ class WeChatPayApp:
 
     def tick(self, now: datetime) -> None:
         """Hand the notifications that became due to the outbox."""
-        for _, _, life in self._feed.due(now):
-            if self.notify_url:
+        for moment, kind, life in self._feed.due(now):
+            if not self.notify_url:
+                continue
+            if kind == _PAID:
                 self.notify(life, now)
+            else:
+                self.notify_refund(life, moment, kind, _refund_fen(life, moment, kind))
 
     def notify(self, life: Life, now: datetime) -> None:
-        """Send one notification of a payment; anything but 200 or 204 has it repeated, with the
-        same id and content and a new signature."""
+        """Send the notification of a payment."""
+        self._tell(
+            life, f"EV-{number_of('wechat' + life.order_no, 24)}", now, "TRANSACTION.SUCCESS",
+            "支付成功", self._seal(self._render(life, now)),
+        )  # fmt: skip
+
+    def notify_refund(
+        self, life: Life, moment: datetime, refund: str, fen: int, status: str = "SUCCESS"
+    ) -> None:
+        """Send the notification of one refund of an order, which ended at `moment`; a refund that
+        was closed or could not be credited gave nothing back."""
+        number = number_of(f"refund{refund}{life.order_no}", 20)
+        total = total_fen(life, moment)
+        content: dict[str, Any] = {
+            "mchid": self.keys.mchid,
+            "transaction_id": transaction_id(life),
+            "out_trade_no": life.order_no,
+            "refund_id": "5030" + number,
+            "out_refund_no": "RF" + number,
+            "refund_status": status,
+            "user_received_account": "支付用户零钱",
+            "amount": {
+                "total": total, "refund": fen, "payer_total": total, "payer_refund": fen,
+            },
+        }  # fmt: skip
+        if status == "SUCCESS":
+            content["success_time"] = _write_time(moment)
+        name = f"EV-{number_of(f'wechat{refund}{status}{life.order_no}', 24)}"
+        resource = self._seal(content, kind="refund", associated="")
+        words = _REFUND_WORDS[status]
+        self._tell(life, name, moment, f"REFUND.{status}", words, resource)
+
+    def _tell(
+        self, life: Life, name: str, now: datetime, event: str, words: str,
+        resource: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        """Send one notification; anything but 200 or 204 has it repeated, with the same id and
+        content and a new signature."""
         body = json.dumps(
             {
-                "id": f"EV-{number_of('wechat' + life.order_no, 24)}",
+                "id": name,
                 "create_time": _write_time(now),
-                "event_type": "TRANSACTION.SUCCESS",
+                "event_type": event,
                 "resource_type": "encrypt-resource",
-                "resource": self._seal(self._render(life, now)),
-                "summary": "支付成功",
+                "resource": resource,
+                "summary": words,
             },
             ensure_ascii=False,
         ).encode()
@@ -236,19 +280,22 @@ class WeChatPayApp:
             schedule=REPEAT_SECONDS,
         )
 
-    def _seal(self, content: Mapping[str, Any]) -> dict[str, str]:
-        return seal(
-            self._cipher, json.dumps(content, ensure_ascii=False).encode(), secrets.token_hex(6)
-        )
+    def _seal(self, content: Mapping[str, Any], **kinds: str) -> dict[str, str]:
+        text = json.dumps(content, ensure_ascii=False).encode()
+        return seal(self._cipher, text, secrets.token_hex(6), **kinds)
 
 
 def seal(
-    cipher: AESGCM, text: bytes, nonce: str, associated: str = "transaction"
+    cipher: AESGCM,
+    text: bytes,
+    nonce: str,
+    associated: str = "transaction",
+    kind: str = "transaction",
 ) -> dict[str, str]:
     """The `resource` of a notification: AES-256-GCM, nonce of 12 characters, base64."""
     sealed = cipher.encrypt(nonce.encode(), text, associated.encode())
     return {
-        "original_type": "transaction",
+        "original_type": kind,
         "algorithm": "AEAD_AES_256_GCM",
         "ciphertext": base64.b64encode(sealed).decode(),
         "associated_data": associated,
@@ -257,10 +304,24 @@ def seal(
 
 
 def _moments(life: Life) -> Iterable[tuple[datetime, str]]:
-    """A notification goes out when the mall's callback comes; a lost one never does. Refunds have
-    notifications of their own kind, which nobody here listens to."""
-    if life.gateway == "wechat_pay" and life.gateway_paid is not None and life.paid is not None:
-        yield max(life.paid, life.gateway_paid), "paid"
+    """A notification goes out when the mall's callback comes; a lost one never does. Every refund,
+    of the order or of a line, has one of its own."""
+    if life.gateway != "wechat_pay" or life.gateway_paid is None or life.paid is None:
+        return
+    yield max(life.paid, life.gateway_paid), _PAID
+    if life.refunded is not None:
+        yield life.refunded, _REFUNDED
+    for index, line in enumerate(life.lines):
+        if line.refunded is not None and (life.refunded is None or line.refunded < life.refunded):
+            yield line.refunded, f"{_REFUNDED} {index}"
+
+
+def _refund_fen(life: Life, moment: datetime, kind: str) -> int:
+    """What one refund gave back: a line's part, or all that was left."""
+    if kind == _REFUNDED:
+        before = moment - timedelta(microseconds=1)
+        return total_fen(life, moment) - refunded_fen(life, before)
+    return shares(life)[int(kind.removeprefix(_REFUNDED))]
 
 
 def _state(life: Life, now: datetime) -> str:

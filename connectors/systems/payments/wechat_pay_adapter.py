@@ -266,6 +266,7 @@ WECHAT_PAY = Connector(
     push=WeChatPayDoor(),
     limit=RateLimit(per_second=20.0, burst=40),
     help=gettext_noop(
-        "只查询交易、接收通知，不会发起收款或退款。把下方的通知地址填到下单接口的 notify_url"
+        "只查询交易、接收通知，不会发起收款或退款。"
+        "把下方的通知地址填到下单和退款两个接口的 notify_url"
     ),
 )  # fmt: skip

@@ -264,6 +264,55 @@ def test_an_answer_of_204_ends_it_and_a_lost_callback_never_comes(world):
     assert [entry.order_no for entry in world.outbox.ledger] == ["SO1"]
 
 
+def test_every_refund_has_a_notice_of_its_own_signed_and_sealed_without_associated_data(world):
+    """As 退款结果通知 of the v3 documents has it: REFUND.SUCCESS, original_type refund."""
+    lines = [
+        LifeLine("A", "围巾", 1, 10_000, refunded=minutes(20)),
+        LifeLine("B", "帽子", 1, 17_900),
+    ]
+    world.store.add(wechat_life(lines=lines, refunded=minutes(40)))
+
+    world.run_to(minutes(60), timedelta(minutes=1))
+
+    told = [(json.loads(body), open_notification(body)) for _, _, body in world.receiver.got]
+    assert all(is_signed(headers, body) for _, headers, body in world.receiver.got)
+    assert [notice["event_type"] for notice, _ in told] == [
+        "TRANSACTION.SUCCESS", "REFUND.SUCCESS", "REFUND.SUCCESS",
+    ]  # fmt: skip
+    assert len({notice["id"] for notice, _ in told}) == 3
+    first, second = told[1:]
+    assert (first[0]["summary"], first[0]["resource_type"]) == ("退款成功", "encrypt-resource")
+    assert first[0]["resource"]["original_type"] == "refund"
+    assert first[0]["resource"]["associated_data"] == ""
+    assert (first[1]["out_trade_no"], first[1]["refund_status"]) == (NO, "SUCCESS")
+    assert first[1]["transaction_id"] == told[0][1]["transaction_id"]
+    assert "trade_state" not in first[1]  # nothing of the trade but its numbers: it is asked for
+    assert first[1]["success_time"] == "2025-11-11T12:20:00+08:00"
+    assert first[1]["amount"] == {
+        "total": 27_900, "refund": 10_000, "payer_total": 27_900, "payer_refund": 10_000,
+    }  # fmt: skip
+    assert second[1]["amount"]["refund"] == 17_900
+    assert first[1]["refund_id"] != second[1]["refund_id"]
+    assert ask(world)["trade_state"] == "REFUND"
+
+
+@pytest.mark.parametrize("status", ["ABNORMAL", "CLOSED"])
+def test_a_refund_that_gave_nothing_back_is_told_as_that(world, status):
+    life = wechat_life()
+    world.store.add(life)
+    world.run_to(minutes(6))
+
+    world.host.apps["/wechat_pay"].notify_refund(life, minutes(6), "asked", 27_900, status)
+    world.host.pump()
+
+    _, headers, body = world.receiver.got[-1]
+    content = open_notification(body)
+    assert is_signed(headers, body)
+    assert json.loads(body)["event_type"] == f"REFUND.{status}"
+    assert (content["refund_status"], "success_time" in content) == (status, False)
+    assert ask(world)["trade_state"] == "SUCCESS"
+
+
 # -- what a naive client makes of it -----------------------------------------------------------
 
 
@@ -286,6 +335,17 @@ def test_a_naive_client_without_a_replay_table_counts_a_payment_twice(world):
     told = [(json.loads(body)["id"], open_notification(body)) for _, _, body in world.receiver.got]
     assert sum(order["amount"]["total"] for _, order in told) == 55_800
     assert sum({key: order["amount"]["total"] for key, order in told}.values()) == 27_900
+
+
+def test_a_naive_client_that_takes_every_notice_for_a_payment_books_a_refund_as_income(world):
+    world.store.add(wechat_life(refunded=minutes(8)))
+
+    world.run_to(minutes(10), timedelta(minutes=1))
+
+    told = [open_notification(body) for _, _, body in world.receiver.got]
+    assert sum(one["amount"]["total"] for one in told) == 55_800
+    assert sum(one["amount"]["total"] for one in told if "trade_state" in one) == 27_900
+    assert ask(world)["trade_state"] == "REFUND"
 
 
 def test_a_naive_client_that_waits_for_callbacks_loses_a_payment(world):

@@ -165,6 +165,55 @@ def test_a_payment_is_heard_once_however_often_it_is_told(outside: Outside, gate
 
 
 @pytest.mark.parametrize("gateway", ["alipay", "wechat_pay"])
+def test_a_refund_the_gateway_tells_of_is_ours_once_and_the_payment_stays_one(
+    outside: Outside, gateway: str
+) -> None:
+    """WeChat's notice names the trade only: it is asked about. Alipay's tells the trade itself."""
+    connection = outside.connect(gateway)
+    outside.faults.switch(gateway, "notify", "duplicate_callback")
+    outside.add(
+        _life("SO1", gateway=gateway, gateway_paid=_after(1), paid=_after(1), refunded=_after(20))
+    )
+
+    for _ in range(4):
+        outside.pass_time(minutes=10)
+        work_messages(outside.environment, connection.pk, **outside.tools)
+
+    (payment,) = _rows(outside, Payment)
+    assert (payment.order_no, payment.status, payment.amount_fen) == ("SO1", "refunded", 19900)
+    assert payment.paid_at == _after(1)
+    told = [(m.topic, m.kind, m.state) for m in _rows(outside, InboundMessage)]
+    if gateway == "wechat_pay":
+        assert told == [
+            ("TRANSACTION.SUCCESS", "record", "done"), ("REFUND.SUCCESS", "hint", "done"),
+        ]  # fmt: skip
+    assert len(told) == 2
+    assert _rows(outside, Quarantine) == []
+    assert outside.outbox.waiting == 0
+
+
+@pytest.mark.parametrize("status", ["ABNORMAL", "CLOSED"])
+def test_a_refund_that_failed_at_wechat_leaves_the_payment_as_it_is(
+    outside: Outside, status: str
+) -> None:
+    connection = outside.connect("wechat_pay")
+    life = _life("SO1", gateway="wechat_pay", gateway_paid=_after(1), paid=_after(1))
+    outside.add(life)
+    outside.pass_time(minutes=10)
+
+    outside.apps["wechat_pay"].notify_refund(  # type: ignore[attr-defined] # WeChat Pay's
+        life, outside.now(), "asked", 19900, status
+    )
+    outside.pass_time(minutes=1)
+    work_messages(outside.environment, connection.pk, **outside.tools)
+
+    (payment,) = _rows(outside, Payment)
+    assert (payment.status, payment.amount_fen) == ("paid", 19900)
+    message = _rows(outside, InboundMessage)[-1]
+    assert (message.topic, message.kind, message.state) == (f"REFUND.{status}", "hint", "done")
+
+
+@pytest.mark.parametrize("gateway", ["alipay", "wechat_pay"])
 def test_a_payment_nobody_told_us_of_is_found_by_asking(outside: Outside, gateway: str) -> None:
     connection = outside.connect(gateway)
     outside.add(_life("SO1", gateway=gateway, gateway_paid=_after(1)))  # the callback is lost
