@@ -23,8 +23,7 @@ class Cursor(EnvironmentModel):
     """How far one list of one connection has been read: the end of its closed windows.
 
     It moves only in the transaction that stores the rows it covers. `holder` reads right now, until
-    `lease_until`; `slot` is the last slot of the schedule that was begun. `overlap_done` is the end
-    of the last run's windows.
+    `lease_until`; `slot` is the last slot of the schedule that was worked off.
     """
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="cursors")

@@ -102,19 +102,31 @@ def pull(
     if started is None:
         return None
     cursor, run, holder = started
-    session = open_session(environment, connection_id, clock=clock, sleep=sleep, limiter=limiter)
-    reader = _Reader(session, cursor, run, holder, deadline=clock() + budget)
+    pulled: Pulled | None = None
     try:
-        return reader.read()
+        session = open_session(
+            environment, connection_id, clock=clock, sleep=sleep, limiter=limiter
+        )
+        pulled = _Reader(session, cursor, run, holder, deadline=clock() + budget).read()
+        return pulled
     finally:
+        # Time was up in the middle of a backlog: the slot stays due, and so it does for a worker
+        # that never gets here. A failure waits for the next one.
+        is_open = pulled is not None and pulled.error is None and not pulled.is_caught_up
+        done = {} if is_open or run.slot is None else {"slot": run.slot}
         with for_environment(environment):
-            Cursor.objects.filter(pk=cursor.pk, holder=holder).update(holder="", lease_until=None)
+            Cursor.objects.filter(pk=cursor.pk, holder=holder).update(
+                holder="", lease_until=None, **done
+            )
 
 
 def _claim(
     connection_id: int, stream: str, *, now: datetime, is_forced: bool
 ) -> tuple[Cursor, SyncRun, str] | None:
-    """Take the list for this run: its lease, its slot and its row, in the scope in force."""
+    """Take the list for this run: its lease and its row, in the scope in force.
+
+    The slot stays due until the run is over: one that dies is begun anew when its lease has run out.
+    """
     connection = Connection.objects.filter(pk=connection_id, is_active=True).first()
     if connection is None or (connection.paused_until and connection.paused_until > now):
         return None
@@ -128,7 +140,7 @@ def _claim(
     is_ours = (
         Cursor.objects.filter(pk=cursor.pk)
         .filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now))
-        .update(holder=holder, lease_until=now + LEASE, slot=slot.at if slot else cursor.slot)
+        .update(holder=holder, lease_until=now + LEASE)
     )
     if not is_ours:
         return None
@@ -138,10 +150,18 @@ def _claim(
         stream=stream,
         now=now,
         slot=slot.at if slot else None,
-        missed_slots=slot.missed if slot else 0,
+        missed_slots=slot.missed if slot and not _has_begun(connection, stream, slot) else 0,
     )
     cursor.refresh_from_db()
     return cursor, run, holder
+
+
+def _has_begun(connection: Connection, stream: str, slot: Slot) -> bool:
+    """Whether an earlier run worked at this slot: that one has told what was missed before it."""
+    earlier = SyncRun.objects.filter(connection=connection, started_at__gte=slot.at)
+    return bool(
+        slot.missed and earlier.filter(kind=SyncRun.Kind.PULL, stream=stream, slot=slot.at).exists()
+    )
 
 
 def find_slot(cursor: Cursor, connection: Connection, *, now: datetime) -> Slot | None:

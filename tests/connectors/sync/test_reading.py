@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -10,8 +10,11 @@ from config.tenancy.scope import for_environment
 from connectors.orders.models import Order
 from connectors.shops.models import Connection
 from connectors.simulators.life import Life, LifeLine
+from connectors.sync import reading
+from connectors.sync.leases import LEASE
 from connectors.sync.models import CallLog, CallOrder, Cursor, Quarantine, SyncRun
-from connectors.sync.reading import pull, read_orders
+from connectors.sync.reading import Pulled, pull, read_orders
+from connectors.sync.services import PULL, list_jobs
 from tests.connectors.sync.outside import Outside
 from tests.factories import World
 
@@ -78,6 +81,71 @@ def test_nothing_is_read_before_its_slot_and_the_missed_ones_are_one_run(outside
     assert again is not None
     assert again.run.missed_slots == 3
     assert pull(outside.environment, connection.pk, is_forced=True, **outside.tools) is not None
+
+
+def read_slowly(outside: Outside, connection: Connection) -> Pulled | None:
+    """A run whose time is up after a few calls: every one of them takes ten seconds."""
+
+    def late() -> datetime:
+        outside.clock.advance(timedelta(seconds=10))
+        return outside.now()
+
+    return pull(outside.environment, connection.pk, **outside.tools | {"clock": late})
+
+
+def due(outside: Outside) -> list[str]:
+    with for_environment(outside.environment, write=False):
+        return [job.stream for job in list_jobs(now=outside.now()) if job.kind == PULL]
+
+
+def test_a_backlog_that_takes_longer_than_a_run_is_read_on_at_once(outside: Outside) -> None:
+    outside.add(*[make_life(outside, n, minutes_ago=60 + n * 60) for n in range(20)])
+    connection = outside.connect("tmall")
+
+    first = read_slowly(outside, connection)
+
+    assert first is not None
+    assert (first.error, first.is_caught_up) == (None, False)
+    assert "modified" in due(outside)
+    rest = pull(outside.environment, connection.pk, **outside.tools)
+    assert rest is not None
+    assert rest.is_caught_up
+    assert len(stored(outside)) == 20
+    assert "modified" not in due(outside)
+
+
+def test_what_was_missed_is_told_by_the_first_run_of_a_backlog_only(outside: Outside) -> None:
+    connection = outside.connect("tmall")
+    pull(outside.environment, connection.pk, **outside.tools)
+    outside.pass_time(hours=5)
+
+    first = read_slowly(outside, connection)
+    second = pull(outside.environment, connection.pk, **outside.tools)
+
+    assert first is not None
+    assert second is not None
+    assert (first.run.missed_slots, second.run.missed_slots) == (19, 0)
+    assert second.is_caught_up
+
+
+def test_a_list_whose_reader_was_killed_is_read_again_when_its_lease_has_run_out(
+    outside: Outside,
+) -> None:
+    outside.add(make_life(outside, 1))
+    connection = outside.connect("tmall", every_minutes=60)
+    with for_environment(outside.environment):  # a process that is killed clears nothing up
+        reading._claim(connection.pk, "modified", now=outside.now(), is_forced=False)
+
+    assert "modified" not in due(outside)
+    outside.pass_time(seconds=LEASE.total_seconds())
+    assert "modified" in due(outside)
+    pull(outside.environment, connection.pk, **outside.tools)
+
+    assert len(stored(outside)) == 1
+    assert "modified" not in due(outside)
+    with for_environment(outside.environment, write=False):
+        runs = SyncRun.objects.order_by("pk").values_list("state", "error_code")
+        assert list(runs) == [("failed", "abandoned"), ("done", "")]
 
 
 def test_orders_that_change_while_being_paged_are_not_lost(outside: Outside) -> None:
