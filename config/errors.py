@@ -33,11 +33,13 @@ BY_CLAUSE: Final = gettext_noop("%(before)s，%(next)s")
 
 
 def keep_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    """What fills a phrase as JSON holds it, phrases among it as phrases."""
+    """What fills a phrase as JSON holds it: phrases among it as phrases, numbers as numbers."""
     return {
         name: (
             {"message": value.message, "params": keep_params(value.params)}
             if isinstance(value, Phrase)
+            else value
+            if isinstance(value, int | float)
             else str(value)
         )
         for name, value in params.items()
