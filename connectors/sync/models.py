@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from config.errors import Phrase
+from config.errors import Phrase, recall_phrase
 from config.secrets import decrypt
 from config.tenancy.models import EnvironmentModel, new_public_id
 from connectors.shops.models import Connection
@@ -99,7 +99,7 @@ class SyncRun(EnvironmentModel):
     @property
     def error(self) -> Phrase | None:
         """Why it failed, in words."""
-        return Phrase(self.error_message, self.error_params) if self.error_message else None
+        return recall_phrase(self.error_message, self.error_params) if self.error_message else None
 
 
 class InboundMessage(EnvironmentModel):
@@ -258,7 +258,7 @@ class Quarantine(EnvironmentModel):
     @property
     def reason(self) -> Phrase:
         """Why it could not be read, in words."""
-        return Phrase(self.message, self.params)
+        return recall_phrase(self.message, self.params)
 
     def reveal_payload(self) -> dict[str, Any]:
         """The payload in clear: the caller has checked the right."""
@@ -356,7 +356,7 @@ class BackfillRun(EnvironmentModel):
     @property
     def error(self) -> Phrase | None:
         """Why it stopped, in words."""
-        return Phrase(self.error_message, self.error_params) if self.error_message else None
+        return recall_phrase(self.error_message, self.error_params) if self.error_message else None
 
 
 class Asked(EnvironmentModel):

@@ -17,7 +17,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models import F, Max
 
-from config.errors import AppError, BadInput, Phrase, gettext_noop
+from config.errors import AppError, BadInput, Phrase, gettext_noop, keep_params
 from config.secrets import encrypt
 from connectors.adapters import Connector
 from connectors.channels.registry import CHANNELS
@@ -30,6 +30,8 @@ from connectors.sync.registry import get_connector
 from connectors.wire import Mapped, Notice
 
 log = logging.getLogger(__name__)
+
+_LONGEST = 200  # characters of a value in what is kept of an error
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ def put_aside(connection: Connection, reading: Reading, error: AppError, *, now:
             "payload_sealed": encrypt(clean, purpose=QUARANTINE_PURPOSE),
             "code": error.code[:60],
             "message": error.message,
-            "params": {k: str(v)[:200] for k, v in error.params.items()},
+            "params": describe(error).params,
             "first_at": now,
             "last_at": now,
         },
@@ -190,7 +192,7 @@ def put_aside(connection: Connection, reading: Reading, error: AppError, *, now:
         is_ignored = row.state == Quarantine.State.IGNORED
         Quarantine.objects.filter(pk=row.pk).update(
             times=F("times") + 1, last_at=now, code=error.code[:60], message=error.message,
-            params={k: str(v)[:200] for k, v in error.params.items()},
+            params=describe(error).params,
             **({} if is_ignored else {"state": Quarantine.State.OPEN, "settled_at": None}),
         )  # fmt: skip
 
@@ -278,5 +280,8 @@ def record_notices(
 
 
 def describe(error: AppError) -> Phrase:
-    """An error as words that can be stored and said in any language later."""
-    return Phrase(error.message, {k: str(v)[:200] for k, v in error.params.items()})
+    """An error as words that can be stored; `recall_phrase` says them in any language later."""
+    kept = keep_params(error.params)
+    return Phrase(
+        error.message, {k: v[:_LONGEST] if isinstance(v, str) else v for k, v in kept.items()}
+    )

@@ -100,7 +100,7 @@ def open_unsaved(
 
 def explain_failure(error: AppError) -> Phrase:
     """What went wrong and what to do, as one sentence."""
-    reason = Phrase(error.message, {k: str(v) for k, v in error.params.items()})
+    reason = Phrase(error.message, error.params)
     code = getattr(error, "vendor_code", "") if isinstance(error, ConnectorError) else ""
     if code:
         return Phrase(

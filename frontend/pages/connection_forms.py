@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 
-from config.errors import BadInput, Phrase
+from config.errors import BadInput, Phrase, keep_params, recall_phrase
 from config.secrets import decrypt, encrypt
 from config.wording import say, say_error
 from connectors.adapters.base import Connector, CredentialField
@@ -229,16 +229,12 @@ def keep_words(phrase: Phrase | None) -> dict[str, Any] | None:
     """A phrase as a session can hold it: its template and what fills it."""
     if phrase is None:
         return None
-    params = {
-        name: say(part) if isinstance(part, Phrase) else str(part)
-        for name, part in phrase.params.items()
-    }
-    return {"message": phrase.message, "params": params}
+    return {"message": phrase.message, "params": keep_params(phrase.params)}
 
 
 def say_words(kept: Mapping[str, Any] | None) -> str:
     """The phrase again, in the reader's language."""
-    return say(Phrase(kept["message"], kept["params"])) if kept else ""
+    return say(recall_phrase(kept["message"], kept["params"])) if kept else ""
 
 
 def say_trial(draft: Draft) -> dict[str, Any] | None:

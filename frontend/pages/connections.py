@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from config.audit.services import record
-from config.errors import BY_SENTENCE, AppError, NotFound, WrongState, gettext_noop, recall_phrase
+from config.errors import BY_SENTENCE, AppError, NotFound, WrongState, gettext_noop
 from config.tenancy.middleware import outside_scope
 from config.tenancy.roles import MANAGE_CONNECTORS, VIEW_BOARD, VIEW_ORDERS, check_right
 from config.tenancy.scope import for_environment
@@ -195,7 +195,7 @@ def _describe_run(run: Any) -> dict[str, Any]:
         "run": run,
         "took": took,
         "look": _STATES[run.state],
-        "error": say(recall_phrase(run.error.message, run.error.params)) if run.error else "",
+        "error": say(run.error) if run.error else "",
     }
 
 

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
-from config.errors import AppError, BadInput, NotFound, gettext_noop, recall_phrase
+from config.errors import AppError, BadInput, NotFound, gettext_noop
 from config.tenancy.middleware import outside_scope
 from config.tenancy.roles import MANAGE_CONNECTORS, VIEW_ORDERS
 from config.wording import say, say_error
@@ -100,7 +100,7 @@ def _cut(rows: Any, after: str) -> tuple[list[Any], str]:
 
 def _say_reason(row: Any) -> str:
     """What is wrong with it, in the reader's language."""
-    return say(recall_phrase(row.reason.message, row.reason.params))
+    return say(row.reason)
 
 
 def _name_field(row: Quarantine) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import quote, urlencode, urlsplit
 
+from django.utils.translation import gettext
+
 from config.errors import BadInput, Phrase, gettext_noop
 from connectors.adapters import Access, Listed, ListedOrder, Outgoing, VendorRefusal
 from connectors.http import ConnectorError, Response, Retry
@@ -79,9 +81,7 @@ class OmsClient:
             page=self.spec.first_page,
             cursor="",
         )
-        return str(
-            Phrase(gettext_noop("应答正常，最近一小时第一页 %(n)d 条"), {"n": len(page.rows)})
-        )
+        return gettext("应答正常，最近一小时第一页 %(n)d 条") % {"n": len(page.rows)}
 
     def test_call(self, now: datetime) -> TestCall:
         """Call the list for the last day and show what came, masked, for picking fields from.

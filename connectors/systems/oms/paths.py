@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from config.errors import BadInput, Phrase, gettext_noop
+from django.utils.translation import gettext
+
+from config.errors import BadInput, gettext_noop
 from connectors.wire.reading import name_kind
 
 Step = str | int
@@ -170,9 +172,9 @@ def _walk(value: object, steps: Path) -> Iterator[tuple[Path, object]]:
 
 def _show(steps: Path, value: object) -> str:
     if isinstance(value, list):
-        return str(Phrase(gettext_noop("%(n)d 条"), {"n": len(value)}))
+        return gettext("%(n)d 条") % {"n": len(value)}
     if isinstance(value, Mapping):
-        return str(Phrase(gettext_noop("%(n)d 个字段"), {"n": len(value)}))
+        return gettext("%(n)d 个字段") % {"n": len(value)}
     names = [step for step in steps if isinstance(step, str)]
     return mask_scalar(names[-1] if names else "", value)
 

@@ -109,7 +109,7 @@ def test_a_failure_without_a_vendor_s_code_is_its_reason_alone() -> None:
     plain = explain_failure(AppError("没有接通 %(n)s", n=3))
     coded = explain_failure(ConnectorError("拒绝", vendor_code="S003"))
 
-    assert (plain.message, plain.params) == ("没有接通 %(n)s", {"n": "3"})
+    assert (plain.message, plain.params) == ("没有接通 %(n)s", {"n": 3})
     assert coded.params["code"] == "S003"
 
 
