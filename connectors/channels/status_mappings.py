@@ -17,6 +17,7 @@ from connectors.adapters import Connector
 from connectors.channels.registry import CHANNELS
 from connectors.orders.canonical import CanonicalRecord
 from connectors.orders.models import RAW_PURPOSE, Order, RawPayload
+from connectors.orders.restaging import restage_orders
 from connectors.orders.services import MAX_BATCH, receive
 from connectors.orders.status_mappings import list_changes
 from connectors.wire import read_json
@@ -44,12 +45,12 @@ def _get_connector(channel: str) -> Connector:
 @dataclass(frozen=True, slots=True)
 class Remapped:
     """One chunk of orders read anew. `changed`: those whose content came out differently;
-    `unreadable`: without a stored payload, or with one the mapping refuses. `next_after_id`: where
-    to go on, None when there are no more."""
+    `restaged`: those of them whose payload no connector reads, which took the mapped stage alone.
+    `next_after_id`: where to go on, None when there are no more."""
 
     read: int = 0
     changed: int = 0
-    unreadable: int = 0
+    restaged: int = 0
     next_after_id: int | None = None
 
 
@@ -65,9 +66,11 @@ def remap_orders(
 
     Takes the next `limit` (at most MAX_BATCH) orders after `after_id`, in one transaction and a
     fixed number of statements per feed; safe to run twice. A corrected stage becomes a status event
-    of kind CORRECTED. Call it again with `next_after_id` until that is None.
+    of kind CORRECTED. An order that came in a file, or of a channel without a connector, has no
+    payload to be mapped: it takes the stage its status has now (`restage_orders`). Call it again
+    with `next_after_id` until that is None.
     """
-    connector = _get_connector(channel)
+    connector = CHANNELS.get(channel)
     limit = min(limit, MAX_BATCH)
     with transaction.atomic():
         query = Order.objects.filter(
@@ -76,13 +79,16 @@ def remap_orders(
         orders = list(query.select_related("shop", "source").order_by("pk")[:limit])
         if not orders:
             return Remapped()
-        payloads = _read_payloads(orders)
-        stages = stages_for(channel, now)
+        changes = list_changes(channel, now)
         batches: dict[int, list[CanonicalRecord]] = defaultdict(list)
-        for order, payload in _with_payloads(orders, payloads):
-            record = _map(connector, order, payload, stages)
-            if record is not None:
-                batches[order.source_id].append(record)
+        unread = {order.pk for order in orders}
+        if connector is not None:
+            stages = {**connector.stages, **changes}
+            for order, payload in _with_payloads(orders, _read_payloads(orders)):
+                record = _map(connector, order, payload, stages)
+                if record is not None:
+                    batches[order.source_id].append(record)
+                    unread.discard(order.pk)
         sources = {order.source_id: order.source for order in orders}
         shops = {(order.shop.channel, order.shop.name): order.shop for order in orders}
         changed = 0
@@ -91,10 +97,11 @@ def remap_orders(
                 records, source=sources[source_id], now=now, shops=shops, is_reread=True
             )
             changed += len(received.order_ids)
+        restaged = restage_orders(unread, stages=changes, now=now)
     return Remapped(
         read=len(orders),
-        changed=changed,
-        unreadable=len(orders) - sum(len(records) for records in batches.values()),
+        changed=changed + restaged,
+        restaged=restaged,
         next_after_id=orders[-1].pk if len(orders) == limit else None,
     )
 
@@ -136,5 +143,5 @@ def _map(
     try:
         return connector.map_order(payload, shop=order.shop.name, stages=stages, **hints).record
     except BadInput as error:
-        log.warning("order %d cannot be mapped anew: %s", order.pk, error.code)
+        log.info("order %d is not mapped anew: %s", order.pk, error.code)
         return None

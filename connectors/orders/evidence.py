@@ -6,19 +6,14 @@ Plain functions over rows in hand; nothing here asks the database.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from connectors.orders.canonical import CanonicalLine, CanonicalOrder
 from connectors.orders.deadlines import SHIPPED_RULES, ShipRule, find_deadline
 from connectors.orders.merging import PaymentRow, ReceiptRow
 from connectors.orders.models import Order, OrderLine, StatusEvent
 from connectors.orders.nodes import Evidence, Passage
-from connectors.orders.statuses import (
-    FINAL_STAGES,
-    GroupState,
-    PaymentStatus,
-    Stage,
-)
+from connectors.orders.statuses import GroupState, PaymentStatus, Stage, is_open_stage
 from connectors.shops.models import Channel, SourceKind
 
 # A stored line or one on its way in: both carry what the evidence needs.
@@ -27,6 +22,8 @@ Line = OrderLine | CanonicalLine
 # One fen of rounding between platform and shop is no price error (promo/README).
 PRICE_TOLERANCE_FEN = 1
 _MONEY_CAME = frozenset({PaymentStatus.PAID, PaymentStatus.REFUNDED})
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_CLEAR = 20  # more changes than an order sees between a hold and the word of it
 # Which of several payments speaks for the gateway: the furthest.
 _GATEWAY_WORDS: dict[str, int] = {
     PaymentStatus.PENDING: 1,
@@ -97,6 +94,32 @@ def is_held_by_platform(order: Order | CanonicalOrder) -> bool:
     )
 
 
+def note_hold(order: Order, *, told_at: datetime | None, is_held: bool, now: datetime) -> None:
+    """When the platform let go: the first state we know of after the last that was held.
+
+    `hold_log` keeps the last held moment and the clear ones after it, in microseconds, so that
+    a held state which comes late finds the one that followed it.
+    """
+    at = _to_micros(min(told_at or now, now))
+    held, clear = order.hold_log.get("held"), order.hold_log.get("clear", [])
+    if is_held:
+        held = max(held or 0, at)
+    elif told_at is None and held == at:
+        at += 1  # without a time of its own it came after what came before
+    known = clear if is_held or at in clear else sorted([*clear, at])
+    clear = [moment for moment in known if held is None or moment > held]
+    if len(clear) > _MAX_CLEAR:
+        clear = [*clear[: _MAX_CLEAR - 1], clear[-1]]
+    order.hold_log = {"clear": clear} if held is None else {"held": held, "clear": clear}
+    order.released_at = (
+        _EPOCH + timedelta(microseconds=clear[0]) if held is not None and clear else None
+    )
+
+
+def _to_micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
 def confirmed_at(order: Order) -> datetime | None:
     """Since when its own shop knows that an order is paid.
 
@@ -164,7 +187,7 @@ def evidence_of(
         skipped=frozenset(skipped),
         sources=frozenset(connected),
         overrides={"callback": ("confirmed",)} if is_mall else {},
-        is_over=order.stage in FINAL_STAGES or order.stage == Stage.DELIVERED,
+        is_over=not is_open_stage(order.stage),
         closed_at=order.closed_at or order.delivered_at,
     )
 

@@ -12,7 +12,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
@@ -40,6 +40,7 @@ from connectors.orders.evidence import (
     digest_systems,
     evidence_of,
     is_held_by_platform,
+    note_hold,
     stand_at,
 )
 from connectors.orders.merging import (
@@ -67,7 +68,7 @@ from connectors.orders.models import (
 )
 from connectors.orders.nodes import Passage, walk
 from connectors.orders.passages import connected_kinds, list_nodes, save_passages
-from connectors.orders.statuses import FINAL_STAGES, STAGE_RANKS, Stage
+from connectors.orders.statuses import STAGE_RANKS, is_open_stage
 from connectors.orders.steps import Step, list_steps
 from connectors.orders.storable import make_storable, may_be_unstorable, mend_text
 from connectors.shops.models import Shop, Source, SourceKind
@@ -75,8 +76,6 @@ from connectors.shops.models import Shop, Source, SourceKind
 MAX_RELATED_MARKED = 500
 # Parts that wait and orders that come are kept apart by this many locks per environment.
 _LOCK_BUCKETS = 64
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MAX_CLEAR = 20  # more changes than an order sees between a hold and the word of it
 
 _COPIED = tuple(
     f.name
@@ -169,10 +168,6 @@ def _is_older(record: CanonicalOrder, order: Order, *, is_reread: bool) -> bool:
     if told != known:
         return told < known
     return not is_reread and STAGE_RANKS[record.stage] < STAGE_RANKS[order.stage]
-
-
-def _to_micros(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def _lock_numbers(numbers: Sequence[str]) -> None:
@@ -316,7 +311,8 @@ class Batch:
         """
         before = [getattr(order, name) for name in _LATE_COLUMNS]
         self._take_paid(order, record, is_newest=False)
-        self._take_hold(order, record, is_held=is_held_by_platform(record))
+        told_at = record.source_updated_at
+        note_hold(order, told_at=told_at, is_held=is_held_by_platform(record), now=self.now)
         after = [getattr(order, name) for name in _LATE_COLUMNS]
         if before[:2] != after[:2]:
             changed.setdefault(key, order)
@@ -332,36 +328,16 @@ class Batch:
         elif is_newest and order.paid_told_at is None:
             order.paid_fen = record.paid_fen
 
-    def _take_hold(self, order: Order, record: CanonicalOrder, *, is_held: bool) -> None:
-        """When the platform let go: the first state we know of after the last that was held.
-
-        `hold_log` keeps the last held moment and the clear ones after it, in microseconds, so that
-        a held state which comes late finds the one that followed it.
-        """
-        at = _to_micros(min(record.source_updated_at or self.now, self.now))
-        held, clear = order.hold_log.get("held"), order.hold_log.get("clear", [])
-        if is_held:
-            held = max(held or 0, at)
-        elif record.source_updated_at is None and held == at:
-            at += 1  # without a time of its own it came after what came before
-        known = clear if is_held or at in clear else sorted([*clear, at])
-        clear = [moment for moment in known if held is None or moment > held]
-        if len(clear) > _MAX_CLEAR:
-            clear = [*clear[: _MAX_CLEAR - 1], clear[-1]]
-        order.hold_log = {"clear": clear} if held is None else {"held": held, "clear": clear}
-        order.released_at = (
-            _EPOCH + timedelta(microseconds=clear[0]) if held is not None and clear else None
-        )
-
     def _fill(self, order: Order, record: CanonicalOrder, digest: str) -> None:
         for name in _COPIED:
             setattr(order, name, getattr(record, name))
         self._take_paid(order, record, is_newest=True)
-        self._take_hold(order, record, is_held=is_held_by_platform(order))
+        told_at, is_held = record.source_updated_at, is_held_by_platform(order)
+        note_hold(order, told_at=told_at, is_held=is_held, now=self.now)
         order.raw_status = record.raw_status[:100]
         order.channel, order.source = record.channel, self.source
         order.custom = dict(record.custom)
-        order.is_open = record.stage not in FINAL_STAGES and record.stage != Stage.DELIVERED
+        order.is_open = is_open_stage(record.stage)
         order.has_address_detail = bool(record.address_detail)
         order.name_sealed = encrypt(record.receiver_name, purpose=NAME_PURPOSE)
         order.phone_sealed = encrypt(record.receiver_phone, purpose=PHONE_PURPOSE)

@@ -76,6 +76,11 @@ STAGE_RANKS: dict[str, int] = {
 SHIPPED_STAGES = frozenset({Stage.SHIPPED, Stage.DELIVERED, Stage.COMPLETED})
 
 
+def is_open_stage(stage: str) -> bool:
+    """Whether an order in this stage still has a way to go."""
+    return stage not in FINAL_STAGES and stage != Stage.DELIVERED
+
+
 class PresalePhase(StrEnum):
     """Where a presale trade stands; both phases are one trade."""
 

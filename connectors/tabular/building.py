@@ -15,7 +15,9 @@ from connectors.orders.canonical import (
     CanonicalPayment,
     CanonicalReceipt,
 )
-from connectors.orders.statuses import PresalePhase, Stage
+from connectors.orders.restaging import settle_stage
+from connectors.orders.status_mappings import MAX_STATUS
+from connectors.orders.statuses import Stage
 from connectors.shops.models import Channel
 from connectors.shops.services import get_channel_code
 from connectors.tabular.fields import BY_NAME, KEY_FIELD, WORD_TYPES
@@ -119,6 +121,8 @@ class Compiler:
 
     def __init__(self, mapping: Mapping[str, Any], zone: tzinfo) -> None:
         self.mapping, self.zone = mapping, zone
+        # What the business mapped, by channel and status, where the file's own words do not know.
+        self.mapped: Mapping[str, Mapping[str, str]] = {}
         self.nothing = frozenset(n.strip() for n in mapping["nothing"])
         self.unknown: Counter[tuple[str, str, str]] = Counter()  # table, channel, word
         self.merged: Counter[str] = Counter()  # exact repeats, per file label
@@ -323,6 +327,8 @@ class Compiler:
         channel, key = order["channel"], word_key(raw_status)
         code = self.stages.get(channel, {}).get(key) or self.stages.get(ANY_CHANNEL, {}).get(key)
         if code is None:
+            code = self.mapped.get(channel, {}).get(order["raw_status"][:MAX_STATUS])
+        if code is None:
             self.unknown["stage", channel, raw_status[:60]] += 1
             return Stage.UNKNOWN
         if code == CLOSED:
@@ -330,10 +336,7 @@ class Compiler:
                 order.get("paid_at") or order.get("deposit_paid_at") or order.get("refund_state")
             )
             return Stage.CLOSED_REFUNDED if had_money else Stage.CLOSED_UNPAID
-        # Platforms print "waiting for payment" while only the balance is due (channels.md 1).
-        if code == Stage.AWAIT_PAY and order.get("presale_phase") == PresalePhase.DEPOSIT_PAID:
-            return Stage.DEPOSIT_PAID
-        return code
+        return settle_stage(code, presale_phase=order.get("presale_phase"))
 
 
 def _iso(moment: datetime | None) -> str | None:

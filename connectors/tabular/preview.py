@@ -48,11 +48,16 @@ def preview_import(
     files: Mapping[str, Path],
     names: Mapping[str, str],
     limit: int = 20,
+    mapped: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Preview:
-    """Build the first `limit` orders of a set; raises BadInput as the import would."""
+    """Build the first `limit` orders of a set; raises BadInput as the import would.
+
+    `mapped`: what the business says of statuses, by channel (`list_all_changes`).
+    """
     clean = check_mapping(mapping)
     zone = ZoneInfo(clean["time_zone"]) if clean["time_zone"] else environment.zone
     compiler = Compiler(clean, zone)
+    compiler.mapped = mapped or {}
     with tempfile.TemporaryDirectory(prefix="hedao-preview-") as folder:
         staging = Staging(Path(folder))
         try:

@@ -29,6 +29,7 @@ from config.tenancy.scope import for_environment
 from connectors.orders.canonical import CanonicalOrder, CanonicalRecord
 from connectors.orders.models import CustomField
 from connectors.orders.services import MAX_BATCH, Received, receive, rewalk_orders
+from connectors.orders.status_mappings import list_all_changes
 from connectors.shops.models import Shop, Source, SourceKind
 from connectors.shops.services import get_or_create_shop, get_or_create_source, record_freshness
 from connectors.tabular.building import (
@@ -268,6 +269,7 @@ class _Importer:
             ):
                 raise TakenOver(gettext_noop("这次导入已经完成，或正由另一个进程处理"))
             self.run = ImportRun.objects.get(pk=self.run.pk)
+            self.compiler.mapped = list_all_changes(self.now)
         self.base_notices = list(self.run.notices)
 
     def _write(self, **values: Any) -> None:

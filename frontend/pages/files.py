@@ -24,6 +24,7 @@ from config.errors import BadInput, NotFound, WrongState, gettext_noop
 from config.tenancy.roles import IMPORT_FILES, check_right
 from config.wording import say_error
 from connectors.orders.canonical import CanonicalOrder
+from connectors.orders.status_mappings import list_all_changes
 from connectors.orders.statuses import PAYMENT_LABELS, STAGE_LABELS
 from connectors.shops.models import Source
 from connectors.tabular.building import BadRecord
@@ -180,7 +181,11 @@ def _outcome(request: Any, file_set: FileSet, profiles: dict[str, Any]) -> dict[
     paths, names = list_paths(request.environment, file_set)
     try:
         preview = preview_import(
-            request.environment, mapping=file_set.mapping, files=paths, names=names
+            request.environment,
+            mapping=file_set.mapping,
+            files=paths,
+            names=names,
+            mapped=list_all_changes(timezone.now()),
         )
     except BadInput as error:
         return context | {"error": say_error(error)}

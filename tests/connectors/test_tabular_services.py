@@ -15,7 +15,9 @@ from django.test.utils import CaptureQueriesContext
 
 from config.errors import BadInput
 from config.tenancy.scope import for_environment
+from connectors.channels.status_mappings import remap_orders
 from connectors.orders.models import CustomField, Order, OrderLine, Payment, Receipt
+from connectors.orders.status_mappings import STATUS_MAPPING_KIND, list_all_changes
 from connectors.shops.models import Shop, Source
 from connectors.tabular import services
 from connectors.tabular.mapping import check_mapping
@@ -24,6 +26,7 @@ from connectors.tabular.readers import list_sheets
 from connectors.tabular.services import TakenOver, create_run, list_stalled_runs, run_import
 from connectors.tabular.workbook import prefix, unprefix, workbook_mapping, write_workbook
 from tests.connectors.conftest import NOW
+from tests.factories import publish_document
 
 ORDERS = """订单号 ,状态,下单时间,付款时间,实付,收货人
 A1,待发货,2025-11-11 10:00:00,2025-11-11 10:01:00,30.00,王小明
@@ -203,6 +206,28 @@ def test_an_unknown_status_word_is_unknown_and_counted_not_guessed(world, load):
             "count": 1,
         }
     ]
+
+
+def test_a_status_the_business_mapped_is_known_in_the_next_file_and_the_orders_follow(world, load):
+    orders = ORDERS.replace("A2,待发货", "A2,神秘状态")
+    load(orders)
+    with for_environment(world.production):
+        row = {"raw_status": "神秘状态", "stage": "shipped", "effective_from": "2025-11-01"}
+        publish_document({"rows": [row]}, world, kind=STATUS_MAPPING_KIND, key="tmall", now=NOW)
+        assert list_all_changes(NOW) == {"tmall": {"神秘状态": "shipped"}}
+        told = remap_orders(channel="tmall", statuses=["神秘状态"], now=NOW)
+        assert (told.read, told.restaged) == (1, 1)
+        assert Order.objects.get(order_no="A2").stage == "shipped"
+
+    run = load(orders.replace("A3,交易关闭", "A3,神秘状态"))
+
+    with for_environment(world.production):
+        assert dict(Order.objects.values_list("order_no", "stage")) == {
+            "A1": "await_ship",  # the file's own word comes first
+            "A2": "shipped",
+            "A3": "shipped",
+        }
+    assert run.notices == []
 
 
 def test_a_short_row_keeps_its_order_out(world, load):

@@ -133,6 +133,23 @@ def test_after_publication_the_orders_are_read_anew(world, unknown, enter, woken
     assert remap(world.production) == 0  # safe to run twice
 
 
+def test_a_status_of_a_file_is_mapped_like_any_other_and_holds_up_no_other_channel(
+    world, unknown, enter, woken
+):
+    with for_environment(world.production):
+        filed = make_order(channel="jd", stage=Stage.UNKNOWN, raw_status="等待打印")
+    for order in (filed, unknown):
+        proposed = enter("tech_support").post("/unmapped/propose/", form(order))
+        enter("reviewer").post(f"{proposed.url}decide/", {"verdict": "approve_publish"})
+
+    assert remap(world.production) == 2
+
+    with for_environment(world.production, write=False):
+        stages = set(Order.objects.values_list("channel", "stage"))
+    assert stages == {("jd", "await_ship"), ("tmall", "await_ship")}
+    assert remap(world.production) == 0
+
+
 def test_nobody_approves_what_they_wrote(world, unknown, enter, woken):
     reviewer = enter("reviewer")
     reviewer.post("/unmapped/propose/", form(unknown))

@@ -24,6 +24,7 @@ from connectors.orders.services import receive
 from connectors.orders.status_mappings import (
     STATUS_MAPPING_KIND,
     check_mapping,
+    list_all_changes,
     list_changes,
     list_statuses_due,
     list_unmapped,
@@ -353,17 +354,67 @@ def test_orders_are_read_anew_from_their_payloads_with_the_published_table(world
         assert (again.read, again.changed) == (5, 0)
 
 
-def test_an_order_without_a_payload_is_counted_and_left_alone(world: World) -> None:
+def test_an_order_no_connector_can_read_takes_the_stage_its_status_has(world: World) -> None:
     with for_environment(world.production):
-        make_order(stage=Stage.UNKNOWN, raw_status=ROBOT)
-        make_order(stage=Stage.UNKNOWN, raw_status=ROBOT, raw={"订单号": "from a file"})
+        make_order(order_no="BARE", stage=Stage.UNKNOWN, raw_status=ROBOT)
+        make_order(
+            order_no="FILE",
+            stage=Stage.UNKNOWN,
+            raw_status=ROBOT,
+            raw={"订单号": "from a file"},
+            paid_at=NOW - timedelta(hours=2),
+        )
+        make_order(order_no="WORDS", stage=Stage.SHIPPED, raw_status=ROBOT)  # its file knew it
         take_unknown(1)
-        publish(world, row())
+        before = dict(Order.objects.values_list("order_no", "revision"))
+        publish(world, row(stage="delivered"))
 
         told = remap_orders(channel="tmall", statuses=[ROBOT], now=NOW)
 
-        assert told == Remapped(read=3, changed=1, unreadable=2)
-        assert Order.objects.filter(stage=Stage.UNKNOWN).count() == 2
+        assert told == Remapped(read=4, changed=3, restaged=2)
+        assert remap_orders(channel="tmall", statuses=[ROBOT], now=NOW).changed == 0
+        orders = {order.order_no: order for order in Order.objects.all()}
+        assert {n: o.stage for n, o in orders.items() if n in before} == {
+            "WORDS": Stage.SHIPPED
+        } | {number: Stage.DELIVERED for number in before if number != "WORDS"}
+        assert (orders["FILE"].is_open, orders["FILE"].node) == (False, "")
+        assert orders["FILE"].revision == before["FILE"] + 1
+        assert orders["WORDS"].revision == before["WORDS"]
+        events = StatusEvent.objects.filter(order__order_no="FILE").order_by("sequence")
+        assert list(events.values_list("sequence", "kind", "stage", "raw_status")) == [
+            (1, "inferred", "unknown", ROBOT),
+            (2, "corrected", "delivered", ROBOT),
+        ]
+
+        # Mapped otherwise, and then no more: the orders follow, there and back.
+        publish(world, row(stage="platform_hold"))
+        assert remap_orders(channel="tmall", statuses=[ROBOT], now=NOW).restaged == 2
+        assert Order.objects.get(order_no="FILE").hold_log["held"]
+        publish(world)
+        before_it = NOW - timedelta(minutes=1)
+        assert list_statuses_due(since=before_it, now=NOW) == {"tmall": [ROBOT]}
+        assert remap_orders(channel="tmall", statuses=[ROBOT], now=NOW).restaged == 2
+        assert Order.objects.get(order_no="FILE").stage == Stage.UNKNOWN
+        assert Order.objects.get(order_no="FILE").is_open
+
+
+def test_a_channel_without_a_connector_is_read_anew_all_the_same(world: World) -> None:
+    for environment in (world.production, world.staging):
+        with for_environment(environment):
+            make_order(channel="jd", stage=Stage.UNKNOWN, raw_status="等待打印")
+    with for_environment(world.production):
+        publish(world, row("等待打印"), channel="jd")
+
+        told = remap_orders(channel="jd", statuses=["等待打印"], now=NOW)
+
+        assert told == Remapped(read=1, changed=1, restaged=1)
+        assert Order.objects.get().stage == Stage.AWAIT_SHIP
+        assert list_all_changes(NOW) == {"jd": {"等待打印": "await_ship"}}
+        assert list_all_changes(NOW - timedelta(days=30)) == {"jd": {}}  # not in force yet
+    with for_environment(world.staging):
+        assert remap_orders(channel="jd", statuses=["等待打印"], now=NOW).changed == 0
+        assert Order.objects.get().stage == Stage.UNKNOWN
+        assert list_all_changes(NOW) == {}
 
 
 def test_a_later_state_that_came_meanwhile_is_not_undone(world: World) -> None:
@@ -381,13 +432,15 @@ def test_a_later_state_that_came_meanwhile_is_not_undone(world: World) -> None:
 
 def test_reading_anew_costs_the_same_queries_for_two_and_for_two_hundred(world: World) -> None:
     with for_environment(world.production):
-        take_unknown(2, "A")
-        take_unknown(200, "B")
+        for status, count in (("A", 2), ("B", 200)):
+            take_unknown(count, status)
+            for _n in range(1 + count // 10):
+                make_order(stage=Stage.UNKNOWN, raw_status=status)
         publish(world, row("A"), row("B"))
 
         def cost(status: str) -> int:
             with CaptureQueriesContext(connection) as queries:
-                assert remap_orders(channel="tmall", statuses=[status], now=NOW).unreadable == 0
+                assert remap_orders(channel="tmall", statuses=[status], now=NOW).restaged
             return sum(query["sql"] != "DISCARD PLANS" for query in queries)
 
         assert cost("A") == cost("B")
