@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import Count
 from django.utils import timezone
 
 from config.audit.services import record
@@ -17,7 +18,7 @@ from connectors.adapters import Asker
 from connectors.http import ConnectorError
 from connectors.sync.limits import Limiter
 from connectors.sync.masking import mask_body, mask_value
-from connectors.sync.models import CallLog, InboundMessage
+from connectors.sync.models import CallLog, CallOrder, InboundMessage
 from connectors.sync.pushes import work_messages
 from connectors.sync.reading import read_orders
 from connectors.sync.sweeps import ask
@@ -42,6 +43,7 @@ class Exchange:
     duration_ms: int | None
     attempt: int
     is_effect: bool
+    can_resend: bool  # of the order whose log this is, or the only one it is about
     request: str  # masked
     answer: str  # masked
 
@@ -49,9 +51,8 @@ class Exchange:
 def list_calls_of_order(order_no: str, *, limit: int = LIMIT) -> list[Exchange]:
     """Calls and messages about an order, newest first, masked, in the scope in force."""
     calls = (
-        CallLog.objects.filter(orders__order_no=order_no)
+        CallLog.objects.filter(pk__in=CallOrder.objects.filter(order_no=order_no).values("call_id"))
         .select_related("connection__source")
-        .distinct()
         .order_by("-at", "-pk")[:limit]
     )
     messages = (
@@ -59,7 +60,8 @@ def list_calls_of_order(order_no: str, *, limit: int = LIMIT) -> list[Exchange]:
         .select_related("connection__source")
         .order_by("-received_at", "-pk")[:limit]
     )
-    found = [_of_call(call) for call in calls] + [_of_message(m) for m in messages]
+    found = [_of_call(call, can_resend=True) for call in calls]
+    found += [_of_message(m) for m in messages]
     return sorted(found, key=lambda e: e.at, reverse=True)[:limit]
 
 
@@ -69,12 +71,18 @@ def list_calls_of_connection(connection_id: int, *, limit: int = LIMIT) -> list[
     messages = InboundMessage.objects.filter(connection_id=connection_id).select_related(
         "connection__source"
     )
-    found = [_of_call(call) for call in calls.order_by("-at", "-pk")[:limit]]
+    made = list(calls.order_by("-at", "-pk")[:limit])
+    about = dict(
+        CallOrder.objects.filter(call__in=[call.pk for call in made])
+        .values_list("call_id")
+        .annotate(n=Count("order_no", distinct=True))
+    )
+    found = [_of_call(call, can_resend=about.get(call.pk) == 1) for call in made]
     found += [_of_message(m) for m in messages.order_by("-received_at", "-pk")[:limit]]
     return sorted(found, key=lambda e: e.at, reverse=True)[:limit]
 
 
-def _of_call(call: CallLog) -> Exchange:
+def _of_call(call: CallLog, *, can_resend: bool) -> Exchange:
     return Exchange(
         key=f"call-{call.pk}",
         is_inbound=False,
@@ -88,6 +96,7 @@ def _of_call(call: CallLog) -> Exchange:
         duration_ms=call.duration_ms,
         attempt=call.attempt,
         is_effect=call.is_effect,
+        can_resend=can_resend and not call.is_effect,
         request=mask_body(call.reveal("request")),
         answer=mask_body(call.reveal("answer")),
     )
@@ -108,9 +117,15 @@ def _of_message(message: InboundMessage) -> Exchange:
         duration_ms=None,
         attempt=message.attempts,
         is_effect=False,
+        can_resend=not _is_forgotten(message),
         request=json.dumps(payload, ensure_ascii=False) if payload else "",
         answer="",
     )
+
+
+def _is_forgotten(message: InboundMessage) -> bool:
+    """Whether what it had to tell is not kept any more; a hint tells its order's number only."""
+    return message.kind == "record" and not message.payload_sealed
 
 
 def resend(
@@ -119,13 +134,15 @@ def resend(
     *,
     actor: User | None,
     now: datetime,
+    order_no: str = "",
     clock: Clock = timezone.now,
     sleep: Sleep = time.sleep,
     limiter: Limiter | None = None,
 ) -> str:
     """Say it once more; returns the order number it was about. Call it outside any scope.
 
-    A message is worked off again. A reading call reads the order anew. An effect is not repeated
+    A message is worked off again. A reading call reads the order anew; of a list, which tells of
+    many, the one named as `order_no`. An effect is not repeated
     from here: holding, releasing and cancelling have buttons of their own, which know the order's
     state now. Raises NotFound, WrongState, ConnectorError.
     """
@@ -139,7 +156,8 @@ def resend(
         call = CallLog.objects.filter(pk=int(number)).first()
         if call is None:
             raise NotFound(gettext_noop("没有这条调用记录"))
-        numbers = list(call.orders.values_list("order_no", flat=True)[:2])
+        about = call.orders.filter(order_no=order_no) if order_no else call.orders
+        numbers = list(about.values_list("order_no", flat=True).distinct()[:2])
         if call.is_effect:
             raise WrongState(
                 gettext_noop("这是一次会改变对方状态的调用，请在订单页用挂起、解除或修复重新执行"),
@@ -178,6 +196,11 @@ def _again(
         message = InboundMessage.objects.filter(pk=pk).first()
         if message is None:
             raise NotFound(gettext_noop("没有这条调用记录"))
+        if _is_forgotten(message):
+            raise WrongState(
+                gettext_noop("这条消息的内容已过保留期，不能再处理；请重新读取它的订单"),
+                code="forgotten",
+            )
         record(
             action="message.again", subject=message.order_no or message.topic, actor=actor, now=now
         )

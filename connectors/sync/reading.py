@@ -260,7 +260,9 @@ class _Reader:
             listed: Listed = client.list_orders(REVIEW_STREAM, start, end, page=page, cursor="")
             return listed
 
-        return self.session.call(do)
+        listed = self.session.call(do)
+        self.session.name_orders(row.order_no for row in listed.rows)
+        return listed
 
     # -- rows ----------------------------------------------------------------------------------
 
@@ -430,7 +432,9 @@ class _Pages:
                 )
             return listed
 
-        return self.session.call(do)
+        listed = self.session.call(do)
+        self.session.name_orders(row.order_no for row in listed.rows)
+        return listed
 
 
 # -- details ---------------------------------------------------------------------------------------

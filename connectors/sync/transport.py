@@ -76,6 +76,7 @@ class _Entry:
     outcome: str = CallLog.Outcome.FAILED
     vendor_code: str = ""
     answer: str = ""
+    order_nos: tuple[str, ...] = ()  # of a list, which orders it told of
     row: int | None = None  # once it is written
 
 
@@ -193,6 +194,12 @@ class Session:
             entry.duration_ms = round((time.monotonic() - started) * 1000)
             if call.is_effect:
                 self._write_effect(entry)
+
+    def name_orders(self, numbers: Iterable[str]) -> None:
+        """The latest call of this thread told of these orders: each of their logs has it."""
+        entry = getattr(self._current, "entry", None)
+        if entry is not None:
+            entry.order_nos = tuple(dict.fromkeys(number for number in numbers if number))
 
     def _wait_for_budget(self) -> None:
         application = str(self.connection.config.get("app_key") or self.connection.public_id)
@@ -467,7 +474,7 @@ def write_entries(
     CallOrder.objects.bulk_create(
         CallOrder(call=row, order_no=number[:64])
         for row, entry in zip(rows, entries, strict=True)
-        for number in entry.call.order_nos
+        for number in entry.order_nos or entry.call.order_nos
     )
     return [row.pk for row in rows]
 

@@ -108,7 +108,6 @@ def _describe(request: Any, found: list[Exchange]) -> dict[str, Any]:
                 "look": _LOOKS.get(row.outcome, "failed"),
                 "request": write_body(row.request),
                 "answer": write_body(row.answer),
-                "can_resend": not row.is_effect,
             }
             for row in found
         ],
@@ -136,7 +135,10 @@ def call_resend(request: Any, key: str) -> HttpResponse:
     if not url_has_allowed_host_and_scheme(back, allowed_hosts=None):
         back = reverse("connection_list")
     try:
-        number = resend(request.environment, key, actor=request.user, now=timezone.now())
+        number = resend(
+            request.environment, key, actor=request.user, now=timezone.now(),
+            order_no=request.POST.get("order", ""),
+        )  # fmt: skip
     except NotFound:
         raise  # absent and foreign look the same
     except AppError as error:

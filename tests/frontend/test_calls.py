@@ -77,6 +77,7 @@ def test_an_effect_is_not_offered_again_a_reading_call_and_a_message_are(told, e
     assert f"/calls/call-{read.pk}/resend/" in page
     assert f"/calls/message-{message.pk}/resend/" in page
     assert f"/calls/call-{held.pk}/resend/" not in page
+    assert 'name="order" value="C1"' in page  # a call may have told of others too
     answer = enter("tech_support").post(f"/calls/call-{held.pk}/resend/", follow=True)
     assert "在订单页用挂起" in answer.content.decode()
 
@@ -95,7 +96,7 @@ def test_reading_again_names_the_order_and_goes_back(told, enter, monkeypatch):
     _source, order, read, _held, _message = told
     asked = []
 
-    def again(environment, key, *, actor, now):
+    def again(environment, key, *, actor, now, order_no):
         asked.append((environment.pk, key, actor.username))
         return "C1"
 
@@ -112,7 +113,7 @@ def test_reading_again_names_the_order_and_goes_back(told, enter, monkeypatch):
 def test_what_the_outside_refuses_is_said_in_words(told, enter, monkeypatch):
     _source, _order, read, _held, _message = told
 
-    def refuse(environment, key, *, actor, now):
+    def refuse(environment, key, *, actor, now, order_no):
         raise ConnectorError(gettext_noop("对方没有应答"))
 
     monkeypatch.setattr(call_pages, "resend", refuse)

@@ -17,7 +17,7 @@ from connectors.http import ConnectorError
 from connectors.orders.canonical import CanonicalPayment
 from connectors.orders.models import Order, Payment
 from connectors.sync.calls import list_calls_of_connection, list_calls_of_order, resend
-from connectors.sync.models import CallLog, CallOrder, InboundMessage
+from connectors.sync.models import CallLog, CallOrder, InboundMessage, Quarantine
 from connectors.wire import Mapped
 from tests.connectors.sync.scripted import REFUSED, UNREACHABLE, Bench
 from tests.connectors.sync.test_quarantine import trade
@@ -98,7 +98,7 @@ def test_the_log_costs_the_same_queries_for_two_or_forty_and_is_of_one_environme
         for number in range(20):
             log_call(connection, bench.now(), order_no="1")
             log_message(connection, bench.now(), key=f"m{number}", order_no="1")
-        assert (count(), few) == (few, [2, 2])
+        assert (count(), few) == (few, [2, 3])
     with for_environment(world.staging, write=False):
         assert list_calls_of_order("1") == list_calls_of_connection(connection.pk) == []
 
@@ -122,6 +122,47 @@ def test_a_reading_call_reads_its_order_anew_and_says_who_wanted_it(
         assert Order.objects.get().order_no == "102"
         entry = AuditEntry.objects.get(action="call.resend")
         assert (entry.subject, entry.actor) == ("102", actor)
+
+
+def test_of_a_list_the_order_whose_log_it_is_is_read_anew_and_no_other(bench: Bench) -> None:
+    connection, vendor = bench.connect("tmall")
+    vendor.tells["102"] = trade("102")
+    with for_environment(bench.environment):
+        call = log_call(connection, bench.now(), order_no="101", operation="list")
+        CallOrder.objects.create(call=call, order_no="102")
+        of_order, of_connection = (
+            list_calls_of_order("102"),
+            list_calls_of_connection(connection.pk),
+        )
+
+    assert [e.can_resend for e in of_order + of_connection] == [True, False]
+    assert again(bench, of_order[0].key, order_no="102") == "102"
+    assert vendor.asked == ["102"]
+    with pytest.raises(AppError) as foreign:
+        again(bench, of_order[0].key, order_no="999")
+    assert foreign.value.code == "many_orders"
+    assert vendor.asked == ["102"]
+
+
+def test_a_message_whose_content_is_not_kept_any_more_is_not_worked_off_again(
+    bench: Bench,
+) -> None:
+    connection, vendor = bench.connect("douyin")
+    with for_environment(bench.environment):
+        log_message(connection, bench.now(), key="m", order_no="102", kind="record")
+        log_message(connection, bench.now(), key="h", order_no="102", kind="hint")
+        InboundMessage.objects.update(payload_sealed="")
+        hint, record = list_calls_of_order("102")
+
+    assert (hint.can_resend, record.can_resend) == (True, False)
+    with pytest.raises(AppError) as refused:
+        again(bench, record.key)
+
+    assert refused.value.code == "forgotten"
+    with for_environment(bench.environment, write=False):
+        assert InboundMessage.objects.get(replay_key="m").state == "done"
+        assert not Quarantine.objects.exists()
+    assert vendor.asked == []
 
 
 def test_a_system_is_asked_again(bench: Bench) -> None:
