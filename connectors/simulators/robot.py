@@ -31,6 +31,7 @@ PER_MINUTE = 20
 MUTE_SECONDS = 600
 MAX_BODY_BYTES = 20_000
 _TYPES = {"text", "markdown", "link", "actionCard", "feedCard"}
+_MENTIONING = {"text", "markdown"}  # a card mentions nobody, whatever its `at` says
 # Faults a robot can be told to show; each stays until it is switched back to "".
 FAULTS = (
     "",
@@ -131,7 +132,8 @@ class RobotServer:
         robot = self.robots.get(token)
         with self._lock:
             refusal, message = self._judge(robot, query, raw)
-        at = message.get("at") if isinstance(message.get("at"), dict) else {}
+        wanted, kind = message.get("at"), message.get("msgtype")
+        at = wanted if isinstance(wanted, dict) and kind in _MENTIONING else {}
         body = message.get(str(message.get("msgtype")))
         content = body if isinstance(body, dict) else {}
         self.record(
@@ -144,8 +146,8 @@ class RobotServer:
                 "msgtype": message.get("msgtype", ""),
                 "title": content.get("title", ""),
                 "text": content.get("text", content.get("content", "")),
-                "is_at_all": bool(at.get("isAtAll")) if at else False,
-                "at_mobiles": list(at.get("atMobiles", [])) if at else [],
+                "is_at_all": bool(at.get("isAtAll")),
+                "at_mobiles": list(at.get("atMobiles", [])),
                 "bytes": len(raw),
             }
         )
