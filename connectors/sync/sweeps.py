@@ -25,7 +25,7 @@ from connectors.shops.models import Channel, Connection, SourceKind
 from connectors.shops.services import record_freshness
 from connectors.sync.leases import hold_stream
 from connectors.sync.limits import Limiter
-from connectors.sync.models import Asked, Cursor, SyncRun
+from connectors.sync.models import Asked, Cursor, Quarantine, SyncRun
 from connectors.sync.registry import get_connector
 from connectors.sync.runs import close_run, start_run
 from connectors.sync.taking import Reading, Taken, put_aside, settle_questions, take_mapped
@@ -46,6 +46,8 @@ NOTICE_AGE = timedelta(minutes=10)
 # Thousands of orders wait in a warehouse for hours: each is asked about so often and no more.
 SILENCE = timedelta(hours=2)
 SILENT_PER_RUN = 100
+# What is in quarantine without a word for so long waits for a person.
+ASIDE_REACH = timedelta(days=2)
 
 
 def sweep(
@@ -120,7 +122,8 @@ def list_silent(connection: Connection, *, now: datetime, limit: int) -> list[st
 
     At a WMS: orders it has and has not sent for long. At a gateway: orders the mall calls paid, by
     this gateway or without saying by which, and the gateway has not spoken of; and presale orders
-    of long ago while their balance can be paid.
+    of long ago while their balance can be paid. At both: orders that ended while something the
+    system said of them, or would not say, is in quarantine: its answer may settle that.
     """
     if limit <= 0:
         return []
@@ -144,9 +147,13 @@ def list_silent(connection: Connection, *, now: datetime, limit: int) -> list[st
         )
     else:
         return []
-    return _list_numbers(
-        wanted, Asked.objects.filter(connection=connection, asked_at__gt=long_ago), limit
-    )
+    resting = Asked.objects.filter(connection=connection, asked_at__gt=long_ago)
+    numbers = _list_numbers(wanted, resting, limit)
+    aside = Quarantine.objects.filter(
+        connection=connection, state=Quarantine.State.OPEN, last_at__gt=now - ASIDE_REACH
+    ).exclude(order_no="")
+    over = Order.objects.filter(is_open=False, order_no__in=aside.values("order_no"))
+    return numbers + _list_numbers(over, resting, limit - len(numbers))
 
 
 def _list_numbers(wanted: QuerySet[Order], resting: QuerySet[Asked], limit: int) -> list[str]:

@@ -6,13 +6,16 @@ from datetime import timedelta
 
 import pytest
 
+from config.errors import BadInput
 from config.tenancy.scope import for_environment
 from connectors.orders.canonical import CanonicalPayment, CanonicalReceipt
 from connectors.orders.services import receive
+from connectors.orders.statuses import Stage
 from connectors.shops.connections import create_connection
 from connectors.shops.models import Channel
 from connectors.sync.models import Asked
-from connectors.sync.sweeps import SILENCE, list_questions, list_silent
+from connectors.sync.sweeps import ASIDE_REACH, SILENCE, list_questions, list_silent
+from connectors.sync.taking import Reading, put_aside, settle_questions
 from tests.factories import NOW, World, make_order, make_world
 
 pytestmark = pytest.mark.django_db
@@ -22,6 +25,11 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 def world() -> World:
     return make_world()
+
+
+def _put_aside(connection, number, at):
+    reading = Reading({"order_no": number}, number)
+    put_aside(connection, reading, BadInput("不肯回答", code="refused"), now=at)
 
 
 def _warehouse(vendor="qimen", kind="wms"):
@@ -99,5 +107,29 @@ def test_a_gateway_is_asked_about_paid_orders_it_has_not_spoken_of(world):
             connection=gateway, order_no="LOST", asked_at=NOW, next_at=NOW + HOUR / 30
         )
         assert list_silent(gateway, now=NOW + HOUR, limit=9) == ["JUST-NOW", "NO-METHOD"]
+    with for_environment(world.other):
+        assert list_silent(_warehouse("alipay", "gateway"), now=NOW, limit=9) == []
+
+
+def test_an_order_that_ended_while_it_could_not_be_asked_about_is_asked_about_again(world):
+    with for_environment(world.production):
+        gateway, warehouse = _warehouse("alipay", "gateway"), _warehouse()
+        closed = {"stage": Stage.CLOSED_UNPAID, "closed_at": NOW - HOUR, "paid_at": None}
+        for number in ("ASIDE", "OLD", "SETTLED", "NOTHING"):
+            mall = {"channel": Channel.PRIVATE_MALL, "placed_at": NOW - 3 * HOUR}
+            make_order(order_no=number, **mall, **closed)
+        make_order(order_no="WAITS", **mall, paid_at=None, stage=Stage.AWAIT_PAY)
+        for number in ("ASIDE", "SETTLED", "WAITS", "NOBODYS"):
+            _put_aside(gateway, number, NOW - 2 * HOUR)
+        _put_aside(gateway, "OLD", NOW - ASIDE_REACH)
+        settle_questions(gateway, ["SETTLED"], now=NOW - HOUR)
+
+        assert list_questions(gateway, now=NOW, limit=9) == ["WAITS"]
+        assert list_silent(gateway, now=NOW, limit=9) == ["ASIDE"]
+        assert list_silent(warehouse, now=NOW, limit=9) == []
+        Asked.objects.create(
+            connection=gateway, order_no="ASIDE", asked_at=NOW, next_at=NOW + HOUR / 30
+        )
+        assert list_silent(gateway, now=NOW + HOUR, limit=9) == []
     with for_environment(world.other):
         assert list_silent(_warehouse("alipay", "gateway"), now=NOW, limit=9) == []

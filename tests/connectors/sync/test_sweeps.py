@@ -21,7 +21,7 @@ from connectors.orders.statuses import Stage
 from connectors.shops.models import Connection
 from connectors.sync import sweeps
 from connectors.sync.leases import LEASE
-from connectors.sync.models import Asked, Cursor, InboundMessage, SyncRun
+from connectors.sync.models import Asked, Cursor, InboundMessage, Quarantine, SyncRun
 from connectors.sync.pushes import store_messages, work_messages
 from connectors.sync.sweeps import (
     LONGEST_PAUSE,
@@ -43,6 +43,7 @@ from tests.connectors.sync.asked import (
     run_sweep,
 )
 from tests.connectors.sync.scripted import (
+    REFUSED,
     UNREACHABLE,
     Bench,
 )
@@ -167,6 +168,30 @@ def test_what_was_found_becomes_a_fact_and_is_not_asked_again(bench: Bench) -> N
         found = {o.order_no: o for o in Order.objects.all()}
     assert found["W"].wms_received_at == found["G"].gateway_paid_at == bench.now() - 20 * MINUTE
     assert (vendor.asked, cashier.asked) == (["W"], ["G"])
+
+
+def test_a_question_put_aside_settles_itself_though_its_order_closed_unpaid(bench: Bench) -> None:
+    gateway, cashier = bench.connect("alipay")
+    with for_environment(bench.environment):
+        make_unpaid(bench, "G")
+        make_unpaid(bench, "NONE")
+    cashier.tells = {"G": REFUSED, "NONE": REFUSED}
+    run_sweep(bench, gateway)
+    with for_environment(bench.environment):
+        assert Quarantine.objects.filter(state="open").count() == 2
+        Order.objects.update(stage="closed_unpaid", is_open=False, closed_at=bench.now())
+    cashier.tells = {"G": payment_of(bench, "G")}  # of the other there is nothing
+
+    bench.pass_time(minutes=119)
+    run_sweep(bench, gateway)
+    assert cashier.asked.count("G") == 2  # refused and signed anew; then nobody waits for it
+    bench.pass_time(minutes=1)
+    run_sweep(bench, gateway)
+
+    with for_environment(bench.environment, write=False):
+        rows = set(Quarantine.objects.values_list("order_no", "state", "settled_at"))
+        assert Order.objects.get(order_no="G").gateway_status == "paid"  # said, not lost
+    assert rows == {("G", "mended", bench.now()), ("NONE", "mended", bench.now())}
 
 
 def test_with_nobody_to_ask_about_one_call_shows_that_the_system_is_there(bench: Bench) -> None:
