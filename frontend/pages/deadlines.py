@@ -38,7 +38,7 @@ from workflows.reconciliation.countdown import (
 PAGE_SIZE = 50
 _NEVER = datetime.fromisoformat("2999-01-01T00:00:00+00:00")
 LABELS: dict[str, Any] = {
-    "overdue": gettext_lazy("已超时"),
+    "overdue": gettext_lazy("期限已过"),
     "h4": gettext_lazy("4 小时内"),
     "h12": gettext_lazy("4–12 小时"),
     "h24": gettext_lazy("12–24 小时"),

@@ -174,4 +174,5 @@ def _time(name: str, work: Callable[[], Any]) -> None:
 
 def _get(client: Client, address: str) -> None:
     answer = client.get(address)
-    assert answer.status_code == 200, answer.status_code  # noqa: S101 - a page that fails is not fast
+    # A search that finds one order alone leads straight to it.
+    assert answer.status_code in {200, 302}, answer.status_code  # noqa: S101 - a failure is not fast
