@@ -34,6 +34,7 @@ _WORDS = {
     "wrong_clock": "平台的时钟偏了（秒）",
     "half_page": "列表页被截短，总数不变",
     "repeated_page": "再给一次刚才那一页",
+    "stale_detail": "单个订单的详情还是若干秒以前的样子",
     "mutate_between_pages": "翻页之间订单又变了",
     "throttle": "平台限流",
     "service_error": "平台内部错误，请稍后再试",

@@ -253,17 +253,20 @@ class Douyin:
         return [row for row in rows if passes(self.store.get(row[1]))]
 
     def _detail(self, params: Params, shop: ShopToken) -> dict[str, Any]:
-        return {"shop_order_detail": self._render(self._own(params, shop, "shop_order_id"))}
+        seen = self.clock.now() - self.faults.take_age(self.name, "order.orderDetail")
+        life = self._own(params, shop, "shop_order_id", seen)
+        return {"shop_order_detail": self._render(life, seen)}
 
     def _remark(self, params: Params, shop: ShopToken) -> dict[str, Any]:
-        life = self._own(params, shop, "order_id")
+        now = self.clock.now()
+        life = self._own(params, shop, "order_id", now)
         words = str(params.get("remark", ""))
         old = self.remarks.get(life.order_no, ("", 0))
         star = int(params.get("star", old[1]))
         if len(words) > 60 or not 0 <= star <= 5:
             raise _business("remark", "备注最多60字，星标0到5")
         if (words, star) != old:
-            deed, now = {"order_no": life.order_no, "words": words, "star": star}, self.clock.now()
+            deed = {"order_no": life.order_no, "words": words, "star": star}
             self.redo("remark", deed, now)
             self.on_done("remark", deed, now)
         return {}
@@ -274,19 +277,19 @@ class Douyin:
             self.remarks[content["order_no"]] = (content["words"], content["star"])
             self.store.touch(content["order_no"], at)
 
-    def _own(self, params: Params, shop: ShopToken, name: str) -> Life:
+    def _own(self, params: Params, shop: ShopToken, name: str, now: datetime) -> Life:
         number = params.get(name)
         if not number:
             raise Refusal(40004, "非法的参数", "isv.parameter-missing", f"缺少{name}")
         life = self.store.get(str(number))
         is_ours = life is not None and (life.channel, life.shop) == (self.name, shop.shop)
-        if life is None or not is_ours or life.placed > self.clock.now():
+        if life is None or not is_ours or life.placed > now:
             raise Refusal(50002, "业务处理失败", "isv.business-failed:2", "订单不存在")
         return life
 
-    def _render(self, life: Life, at: datetime | None = None) -> dict[str, Any]:
+    def _render(self, life: Life, at: datetime) -> dict[str, Any]:
         remark = self.remarks.get(life.order_no, ("", 0))
-        return render_order(life, at or self.clock.now(), self.shop_ids[life.shop], remark)
+        return render_order(life, at, self.shop_ids[life.shop], remark)
 
     # -- tokens ------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
 CLOCK_KINDS = frozenset({"wrong_clock"})  # the host shifts Call.at by `seconds`
@@ -23,8 +24,10 @@ APP_KINDS = frozenset(  # service_error: "our fault, try later" in the platform'
     {"half_page", "repeated_page", "throttle", "mutate_between_pages", "service_error"}
 )
 LIST_KINDS = frozenset({"half_page", "repeated_page", "mutate_between_pages"})  # of APP_KINDS
+# A single order's answer is as the platform knew it `seconds` ago: its index has not caught up.
+DETAIL_KINDS = frozenset({"stale_detail"})
 CALLBACK_KINDS = frozenset({"drop_callback", "delay_callback", "duplicate_callback"})
-KINDS = CLOCK_KINDS | TRANSPORT_KINDS | APP_KINDS | CALLBACK_KINDS
+KINDS = CLOCK_KINDS | TRANSPORT_KINDS | APP_KINDS | DETAIL_KINDS | CALLBACK_KINDS
 
 
 @dataclass
@@ -100,6 +103,11 @@ class Faults:
                         self._faults.remove(fault)
                 return fault
         return None
+
+    def take_age(self, app: str, operation: str) -> timedelta:
+        """How old the answer to a question about one order is; nothing unless told so."""
+        fault = self.take(app, operation, kinds=DETAIL_KINDS)
+        return timedelta(seconds=fault.seconds) if fault is not None else timedelta(0)
 
     def as_list(self) -> list[dict[str, Any]]:
         """The faults that are on."""

@@ -116,7 +116,8 @@ class MallApp:
         if call.method != "GET":
             raise Refusal(400, "bad_request", "请用 GET")
         if len(parts) == 2:
-            return render_order(self._get(parts[1]), self._clock.now())
+            seen = self._clock.now() - self._faults.take_age(self.name, "orders.one")
+            return render_order(self._get(parts[1], seen), seen)
         return self._list(call)
 
     # -- who calls, and how often --------------------------------------------------------------
@@ -154,13 +155,13 @@ class MallApp:
 
     # -- orders --------------------------------------------------------------------------------
 
-    def _get(self, order_no: str) -> Life:
+    def _get(self, order_no: str, now: datetime) -> Life:
         life = self._store.get(order_no)
         if (
             life is None
             or life.channel != CHANNEL
             or life.shop != self.keys.shop
-            or life.placed > self._clock.now()
+            or life.placed > now
         ):
             raise Refusal(404, "not_found", "没有这张订单")
         return life
@@ -207,7 +208,7 @@ class MallApp:
     def _sync_payment(self, order_no: str, now: datetime) -> dict[str, Any]:
         """Ask the gateway again; an order it has the money for becomes paid. Safe to repeat."""
         with self._lock:
-            life = self._get(order_no)
+            life = self._get(order_no, now)
             heard = paid_moment(life)
             is_known = heard is not None and heard <= now
             is_found = not is_known and bool(life.gateway) and is_paid(life, now)

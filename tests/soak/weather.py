@@ -16,6 +16,7 @@ _SECONDS = {
     "timeout_after_accept": 0.02,
     "slow_drip": 0.05,
     "wrong_clock": -1200.0,
+    "stale_detail": 240.0,
     "delay_callback": 1500.0,
     "duplicate_callback": 90.0,
 }

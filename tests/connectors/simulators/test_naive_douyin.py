@@ -261,6 +261,21 @@ def test_who_lives_on_pushes_alone_loses_the_dropped_one(shop: Doudian) -> None:
     assert told | set(read_by_time(shop, 0, 9)) == truth
 
 
+def test_who_gives_up_an_order_its_detail_does_not_know_yet_loses_it(shop: Doudian) -> None:
+    """A push can be faster than the index behind the detail."""
+    life = make(1, 1)
+    shop.app.push_url = "http://us/"
+    shop.store.add(life)
+    shop.run_to(minutes(1.5))
+    assert [str(data["p_id"]) for _, _, data in messages(shop)] == [life.order_no]
+    shop.faults.switch("douyin", "order.orderDetail", "stale_detail", times=1, seconds=60)
+
+    told = shop.refused("order.orderDetail", {"shop_order_id": life.order_no})
+
+    assert told == (50002, "isv.business-failed:2")  # no such order, says the naive one: dropped
+    assert shop.detail(life)["order_id"] == life.order_no
+
+
 @pytest.mark.parametrize("how", ["duplicate", "late answer"])
 def test_who_keeps_no_table_of_messages_counts_one_twice(shop: Doudian, how: str) -> None:
     shop.app.push_url = "http://us/"

@@ -17,7 +17,16 @@ import pytest
 from connectors.simulators.life import LifeLine
 from connectors.simulators.tmall import Tmall
 from tests.connectors.simulators.lives import make_life, minutes
-from tests.connectors.simulators.tmall_caller import KEYS, LIST, Top, at, numbers, signed, text
+from tests.connectors.simulators.tmall_caller import (
+    DETAIL,
+    KEYS,
+    LIST,
+    Top,
+    at,
+    numbers,
+    signed,
+    text,
+)
 
 SIZE = 10
 
@@ -291,6 +300,23 @@ def test_a_lagging_list_turns_an_order_back_for_who_keeps_no_version(
         book.write(trade)
     status = book.orders[life.order_no][1]
     assert status == ("WAIT_SELLER_SEND_GOODS" if guards else "WAIT_BUYER_PAY")
+
+
+@pytest.mark.parametrize("looks_again", [True, False])
+def test_a_detail_that_has_not_caught_up_loses_a_payment_for_who_looks_once(
+    top: Top, looks_again: bool
+) -> None:
+    """The list names the change, the detail is still the one before: who does not compare their
+    times takes the order for unpaid, and nothing tells of it again."""
+    life = make_life(1, 1, paid=minutes(20))
+    top.store.add(life)
+    at(top, 21)
+    top.faults.switch("tmall", DETAIL, "stale_detail", times=1, seconds=90)
+    (row,) = read(top, 0, 21, 1)["trades"]["trade"]
+    detail = top.detail(life, "tid_str,status,modified")
+    if looks_again and detail["modified"] < row["modified"]:
+        detail = top.detail(life, "tid_str,status,modified")
+    assert detail["status"] == ("WAIT_SELLER_SEND_GOODS" if looks_again else "WAIT_BUYER_PAY")
 
 
 # -- messages ------------------------------------------------------------------------------------

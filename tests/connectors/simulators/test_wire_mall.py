@@ -148,6 +148,17 @@ def test_an_order_shows_in_the_list_with_its_lag_and_at_once_by_itself(world):
     assert [order["order_no"] for order in ask_all(world)] == ["M1"]
 
 
+def test_an_order_by_itself_can_be_told_as_it_was_seconds_ago_too(world):
+    world.store.add(make_life("M1", placed=minutes(50), gateway_paid=minutes(59), paid=minutes(59)))
+    world.store.add(make_life("M2", placed=minutes(59), gateway_paid=None, paid=None))
+    world.faults.switch("mall", "orders.one", "stale_detail", times=2, seconds=90)
+
+    assert ask_one(world, "M1")["status"] == "await_pay"
+    assert refusal(world, "/orders/M2") == (404, "not_found")  # not born yet, then
+    assert ask_one(world, "M1")["status"] == "await_ship"
+    assert ask_one(world, "M2")["status"] == "await_pay"
+
+
 def test_a_lagging_list_tells_the_order_as_it_was(world):
     world.store.add(
         make_life("M1", gateway_paid=minutes(59.4), paid=minutes(59.5), lag=timedelta(seconds=45))
