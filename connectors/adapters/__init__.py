@@ -33,8 +33,10 @@ from connectors.adapters.base import (
 )
 from connectors.adapters.consent import Authoriser, ConsentPage, Grant, OwnAuthoriser
 from connectors.adapters.lists import ListRules, Paging
+from connectors.adapters.pace import PACE_FIELDS, name_application, read_limit
 
 __all__ = [
+    "PACE_FIELDS",
     "Access",
     "Answered",
     "Asker",
@@ -64,4 +66,6 @@ __all__ = [
     "TokenKeeper",
     "Tokens",
     "VendorRefusal",
+    "name_application",
+    "read_limit",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from config.errors import Phrase
 from connectors.adapters.lists import ListRules
 from connectors.http import ConnectorError, Response, Retry
 from connectors.orders.canonical import CanonicalOrder, CanonicalRecord
@@ -114,7 +115,7 @@ class Answered:
 class Client(Protocol):
     """Whatever `Connector.open()` gives: it can at least be tried."""
 
-    def check(self) -> str:
+    def check(self) -> str | Phrase:
         """Make the cheapest authorised call; returns what the vendor answered, in a few words.
 
         Raises ConnectorError (VendorRefusal) with the reason when it is refused.
@@ -291,6 +292,7 @@ class CredentialField:
     placeholder: str = ""
     is_long: bool = False  # a PEM key: several lines
     is_rare: bool = False  # hardly ever answered: folded away
+    most: int = 0  # a whole number from 1 to this; 0: any text
     choices: tuple[tuple[str, str], ...] = ()
 
 

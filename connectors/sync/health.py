@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -13,6 +13,7 @@ from django.db.models import Count, F, Func, IntegerField
 from django.utils import timezone
 
 from config.errors import Phrase, gettext_noop
+from connectors.adapters import name_application, read_limit
 from connectors.orders.models import Order
 from connectors.orders.statuses import Stage
 from connectors.shops.models import Connection, SourceKind
@@ -74,6 +75,8 @@ class Health:
     scan: Scan | None  # of a channel only: no orders are placed at a gateway, an OMS or a WMS
     calls_today: int
     per_day: int
+    calls_of_application: int  # today, of all connections here that share the quota
+    is_quota_shared: bool
     waiting: int
     failed: int
     quarantined: int
@@ -91,7 +94,6 @@ def read_health(now: datetime, *, connection: Connection | None = None) -> list[
     ids = [c.pk for c in connections]
     day = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
     counted = {
-        "calls": _count(CallLog.objects.filter(connection__in=ids, at__gte=day)),
         "waiting": _count(_messages(ids, InboundMessage.State.WAITING)),
         "failed": _count(_messages(ids, InboundMessage.State.FAILED)),
         "quarantine": _count(
@@ -99,6 +101,9 @@ def read_health(now: datetime, *, connection: Connection | None = None) -> list[
         ),
         "notices": _count(MappingNotice.objects.filter(connection__in=ids)),
     }
+    budgets = _list_budgets({c.vendor for c in connections})
+    shared = {pk for group in budgets.values() for pk in group}
+    calls = _count(CallLog.objects.filter(connection__in=shared, at__gte=day))
     cursors = {
         c.connection_id: c for c in Cursor.objects.filter(connection__in=ids, stream=MAIN_STREAM)
     }
@@ -110,11 +115,23 @@ def read_health(now: datetime, *, connection: Connection | None = None) -> list[
         .annotate(n=Count("pk"))
     )
     return [
-        _tell(c, now=now, counted=counted, cursor=cursors.get(c.pk), runs=runs[c.pk],
+        _tell(c, now=now, counted=counted, calls=calls, sharers=budgets[_name_budget(c)], cursor=cursors.get(c.pk), runs=runs[c.pk],
               scan=scans.get(c.shop_id, _NO_SCAN) if c.source.kind == SourceKind.CHANNEL else None,
               unmapped=unmapped.get(c.shop_id, 0) if c.shop_id else 0)
         for c in connections
     ]  # fmt: skip
+
+
+def _name_budget(connection: Connection) -> tuple[str, str]:
+    return connection.vendor, name_application(connection.config, connection.public_id)
+
+
+def _list_budgets(vendors: Collection[str]) -> dict[tuple[str, str], list[int]]:
+    """The connections of the environment in force by the application whose quota they use."""
+    found: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row in Connection.objects.filter(vendor__in=vendors).only("vendor", "config", "public_id"):
+        found[_name_budget(row)].append(row.pk)
+    return found
 
 
 def _messages(ids: Sequence[int], state: str) -> Any:
@@ -217,6 +234,8 @@ def _tell(
     *,
     now: datetime,
     counted: dict[str, dict[int, int]],
+    calls: dict[int, int],
+    sharers: Sequence[int],
     cursor: Cursor | None,
     runs: Sequence[SyncRun],
     scan: Scan | None,
@@ -240,8 +259,10 @@ def _tell(
         last_run=last,
         runs=tuple(runs),
         scan=scan,
-        calls_today=counted["calls"].get(pk, 0),
-        per_day=connector.limit.per_day,
+        calls_today=calls.get(pk, 0),
+        per_day=read_limit(connection.config, connector.limit).per_day,
+        calls_of_application=sum(calls.get(sharer, 0) for sharer in sharers),
+        is_quota_shared=len(sharers) > 1,
         waiting=counted["waiting"].get(pk, 0),
         failed=counted["failed"].get(pk, 0),
         quarantined=counted["quarantine"].get(pk, 0),

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -30,6 +30,8 @@ from connectors.adapters import (
     RateLimit,
     TokenKeeper,
     VendorRefusal,
+    name_application,
+    read_limit,
 )
 from connectors.adapters.base import may_retry
 from connectors.http import ConnectorError, Request, Response, Retry
@@ -202,7 +204,7 @@ class Session:
             entry.order_nos = tuple(dict.fromkeys(number for number in numbers if number))
 
     def _wait_for_budget(self) -> None:
-        application = str(self.connection.config.get("app_key") or self.connection.public_id)
+        application = name_application(self.connection.config, self.connection.public_id)
         limiter = self.limiter or get_limiter()
         seconds = limiter.take(name_budget(self.connector.code, application), self._limit())
         if seconds > MAX_PAUSE:
@@ -217,12 +219,7 @@ class Session:
 
     def _limit(self) -> RateLimit:
         """The vendor's limit, or the one this application was granted."""
-        told, limit = self.connection.config.get("calls_per_second"), self.connector.limit
-        try:
-            rate = float(told or 0)
-        except (TypeError, ValueError):
-            return limit
-        return replace(limit, per_second=rate, burst=max(limit.burst, int(rate))) if rate else limit
+        return read_limit(self.connection.config, self.connector.limit)
 
     # -- calling with patience -----------------------------------------------------------------
 

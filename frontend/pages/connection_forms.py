@@ -154,6 +154,8 @@ def read_form(
             errors[f.name] = _("太长了，最多 %(n)s 个字符") % {"n": MAX_ANSWER}
         elif f.choices and answer and answer not in dict(f.choices):
             errors[f.name] = _("请从列表里选一项")
+        elif f.most and answer and not _is_number(answer, f.most):
+            errors[f.name] = _("请填写 1 到 %(most)s 的整数") % {"most": f"{f.most:,}"}
         elif f.is_secret:
             if answer:
                 secrets[f.name] = answer
@@ -174,6 +176,10 @@ def read_form(
             errors.setdefault(name, _ask_for(connector, name))
     draft.is_filled, draft.trial, draft.preview = not errors, None, None
     return errors
+
+
+def _is_number(answer: str, most: int) -> bool:
+    return answer.isascii() and answer.isdecimal() and 1 <= int(answer) <= most
 
 
 def list_unanswered(connector: Connector, draft: Draft) -> list[str]:

@@ -131,7 +131,9 @@ def describe(health: Health, now: datetime) -> dict[str, Any]:
         "remedy": _find_remedy(connection),
         "ending": _find_end(connection, now),
         "has_consent": get_connector(connection.vendor).consent is not None,
-        "quota": round(100 * health.calls_today / health.per_day) if health.per_day else None,
+        "quota": (
+            round(100 * health.calls_of_application / health.per_day) if health.per_day else None
+        ),
         "scan": health.scan,
         "next_at": _find_next(health),
     }

@@ -10,13 +10,15 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from config.errors import BY_SENTENCE, AppError, BadInput
+from config.errors import BY_SENTENCE, AppError, BadInput, Phrase
 from config.tenancy.models import Environment
 from config.wording import join_words, say, say_error
 from connectors.adapters.base import Connector
 from connectors.adapters.consent import TOKEN_NAMES
+from connectors.adapters.pace import PACE_FIELDS
 from connectors.sync.sampling import PreviewRow, preview_rows, take_sample
 from connectors.systems.oms.adapter import GENERIC_OMS
+from connectors.systems.oms.paths import SampleField
 from connectors.systems.oms.spec import LABELS, OmsSpec, Problem
 from connectors.systems.registry import SYSTEMS, find_problems
 from frontend.pages.connection_forms import (
@@ -65,6 +67,7 @@ _GROUPS: tuple[tuple[Any, Any, tuple[str, ...], bool], ...] = (
         ("detail_", "hold_", "release_"),
         True,
     ),
+    (gettext_lazy("5. 很少用到的设置"), "", tuple(f.name for f in PACE_FIELDS), True),
 )  # fmt: skip
 
 
@@ -97,7 +100,8 @@ def group_questions(vendor: str, questions: Sequence[Question]) -> list[Group]:
             ),
         )
         # Something wrong is never folded away.
-        folded = is_folded and not any(q.error or q.value for q in inside[:2])
+        is_wrong = any(q.error for q in inside) or any(q.value for q in inside[:2])
+        folded = is_folded and not is_wrong
         groups.append(Group(label, words, inside, folded, is_sample=starts[0] == "rows_path"))
     return groups
 
@@ -217,8 +221,8 @@ def fetch_sample(
         "code": sample.code,
         "body": call.body[:MAX_BODY] if call else "",
         "rows": call.rows if call else None,
-        "answer": [[f.path, f.example] for f in call.fields[:MAX_PLACES]] if call else [],
-        "row": [[f.path, f.example] for f in call.row_fields[:MAX_PLACES]] if call else [],
+        "answer": _list_places(call.fields) if call else [],
+        "row": _list_places(call.row_fields) if call else [],
         "guessed": [],
     }
     guesses = (call.guesses or {}) if call else {}
@@ -228,6 +232,14 @@ def fetch_sample(
             draft.sample["guessed"].append(name)
     if call is not None and not _check_described(draft, is_sampling=False):
         fetch_preview(environment, draft, secrets, now)
+
+
+def _list_places(found: Sequence[SampleField]) -> list[list[str]]:
+    """Paths of an answer with what stood there; how many are in a list is said in words."""
+    return [
+        [f.path, say(f.example) if isinstance(f.example, Phrase) else f.example]
+        for f in found[:MAX_PLACES]
+    ]
 
 
 def fetch_preview(

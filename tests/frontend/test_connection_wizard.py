@@ -524,3 +524,19 @@ def test_a_key_that_is_no_key_is_said_before_anything_is_called(world, enter, ou
     assert answer.status_code == 400
     assert 'data-testid="whole-error"' in answer.content.decode()
     assert outside[0] == []
+
+
+@pytest.mark.parametrize("vendor", ["tmall", "generic_oms"])
+@pytest.mark.parametrize("wrong", ["0", "1.5", "１２", "99999"])
+def test_what_is_a_number_has_to_be_one_and_is_not_folded_away_when_it_is_not(enter, vendor, wrong):
+    client = enter("tech_support")
+    (key,) = pick(client, vendor).values()
+    form = answer_all(vendor, f_calls_per_second=wrong)
+
+    page = client.post(f"/connections/new/{key}/try/", form)
+
+    assert page.status_code == 400
+    text = page.content.decode()
+    assert "请填写 1 到 1,000 的整数" in text
+    assert "很少用到的设置" in text
+    assert not re.search("<summary>[^<]*很少用到的设置", text)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from config.errors import gettext_noop
-from connectors.adapters import Connector, ConsentPage, CredentialField, RateLimit
+from connectors.adapters import PACE_FIELDS, Connector, ConsentPage, CredentialField, RateLimit
 from connectors.adapters.consent import make_address_field
 from connectors.channels.douyin.client import DouyinClient, is_in_review
 from connectors.channels.douyin.lists import CREATED, MODIFIED, REVIEW
@@ -108,6 +108,7 @@ CONNECTOR: Final = Connector(
             help=gettext_noop("只在更换密钥的当天填写：旧密钥签名的推送也会收下"),
         ),
         make_address_field(CONSENT.address),
+        *PACE_FIELDS,
     ),
     open=DouyinClient,
     map_order=map_listed,

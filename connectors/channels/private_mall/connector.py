@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from config.errors import gettext_noop
-from connectors.adapters import Access, Connector, CredentialField, RateLimit
+from connectors.adapters import PACE_FIELDS, Access, Connector, CredentialField, RateLimit
 from connectors.channels.private_mall.client import PrivateMallClient
 from connectors.channels.private_mall.lists import MODIFIED
 from connectors.channels.private_mall.mapping import CHANNEL, STAGES, map_order
@@ -50,6 +50,7 @@ CONNECTOR: Final = Connector(
             is_required=False,
             help=gettext_noop("只在更换密钥期间填写：旧密钥签名的推送也会收下"),
         ),
+        *PACE_FIELDS,
     ),
     open=open_client,
     map_order=map_listed,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from config.errors import gettext_noop
-from connectors.adapters import Connector, ConsentPage, CredentialField, RateLimit
+from connectors.adapters import PACE_FIELDS, Connector, ConsentPage, CredentialField, RateLimit
 from connectors.adapters.consent import make_address_field
 from connectors.channels.tmall.client import TmallClient
 from connectors.channels.tmall.lists import CREATED, MODIFIED
@@ -91,6 +91,7 @@ CONNECTOR: Final = Connector(
             help=gettext_noop("开放平台控制台 → 消息服务 → 用户分组；没有分组就不填"),
         ),
         make_address_field(CONSENT.address),
+        *PACE_FIELDS,
     ),
     open=TmallClient,
     map_order=map_trade,

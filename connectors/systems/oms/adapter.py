@@ -7,7 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 from config.errors import BadInput, gettext_noop
-from connectors.adapters import Connector, CredentialField, ListRules, Paging, RateLimit
+from connectors.adapters import (
+    PACE_FIELDS,
+    Connector,
+    CredentialField,
+    ListRules,
+    Paging,
+    RateLimit,
+)
 from connectors.systems.oms.client import SECRET_LABEL, OmsClient
 from connectors.systems.oms.mapping import map_row
 from connectors.systems.oms.spec import (
@@ -109,7 +116,7 @@ def _make_field(name: str, label: str) -> CredentialField:
 def _list_fields() -> tuple[CredentialField, ...]:
     fields = [_make_field(name, label) for name, label in LABELS.items()]
     fields.insert(1, _SECRET)  # beside the kind of authentication
-    return tuple(fields)
+    return (*fields, *PACE_FIELDS)
 
 
 def list_streams(config: Mapping[str, Any]) -> Mapping[str, ListRules]:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import quote, urlencode, urlsplit
 
-from django.utils.translation import gettext
-
 from config.errors import BadInput, Phrase, gettext_noop
 from connectors.adapters import Access, Listed, ListedOrder, Outgoing, VendorRefusal
 from connectors.http import ConnectorError, Response, Retry
@@ -71,7 +69,7 @@ class OmsClient:
 
     # -- trying --------------------------------------------------------------------------------
 
-    def check(self) -> str:
+    def check(self) -> Phrase:
         """Read the first page of the last hour with everything the form says."""
         now = self._access.clock()
         page = self.list_orders(
@@ -81,7 +79,7 @@ class OmsClient:
             page=self.spec.first_page,
             cursor="",
         )
-        return gettext("应答正常，最近一小时第一页 %(n)d 条") % {"n": len(page.rows)}
+        return Phrase(gettext_noop("应答正常，最近一小时第一页 %(n)d 条"), {"n": len(page.rows)})
 
     def test_call(self, now: datetime) -> TestCall:
         """Call the list for the last day and show what came, masked, for picking fields from.

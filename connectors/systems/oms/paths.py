@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from django.utils.translation import gettext
-
-from config.errors import BadInput, gettext_noop
+from config.errors import BadInput, Phrase, gettext_noop
 from connectors.wire.reading import name_kind
 
 Step = str | int
@@ -141,7 +139,7 @@ class SampleField:
     """One place in a sample answer: its path, what stood there (masked), its kind in words."""
 
     path: str
-    example: str
+    example: str | Phrase
     kind: str  # Chinese, of connectors.wire.reading.name_kind
 
 
@@ -170,11 +168,11 @@ def _walk(value: object, steps: Path) -> Iterator[tuple[Path, object]]:
         yield from _walk(value[0], (*steps, 0))
 
 
-def _show(steps: Path, value: object) -> str:
+def _show(steps: Path, value: object) -> str | Phrase:
     if isinstance(value, list):
-        return gettext("%(n)d 条") % {"n": len(value)}
+        return Phrase(gettext_noop("%(n)d 条"), {"n": len(value)})
     if isinstance(value, Mapping):
-        return gettext("%(n)d 个字段") % {"n": len(value)}
+        return Phrase(gettext_noop("%(n)d 个字段"), {"n": len(value)})
     names = [step for step in steps if isinstance(step, str)]
     return mask_scalar(names[-1] if names else "", value)
 

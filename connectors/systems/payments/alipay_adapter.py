@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from config.errors import BadInput, gettext_noop
 from connectors.adapters import (
+    PACE_FIELDS,
     Access,
     Answered,
     Connector,
@@ -186,7 +187,7 @@ ALIPAY = Connector(
     label=gettext_noop("支付宝"),
     kind="gateway",
     base_url="https://openapi.alipay.com",
-    fields=(_APP_ID, _PRIVATE_KEY, _PUBLIC_KEY),
+    fields=(_APP_ID, _PRIVATE_KEY, _PUBLIC_KEY, *PACE_FIELDS),
     open=AlipayClient,
     push=AlipayDoor(),
     limit=RateLimit(per_second=20.0, burst=40),

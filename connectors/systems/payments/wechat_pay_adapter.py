@@ -14,6 +14,7 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from config.errors import BadInput, gettext_noop
 from connectors.adapters import (
+    PACE_FIELDS,
     Access,
     Answered,
     Connector,
@@ -260,7 +261,7 @@ WECHAT_PAY = Connector(
     base_url="https://api.mch.weixin.qq.com",
     fields=(
         _MERCHANT_ID, _MERCHANT_SERIAL, _PRIVATE_KEY, _API_KEY, _PLATFORM_KEY, _PLATFORM_SERIAL,
-        _NEXT_KEY, _NEXT_SERIAL,
+        _NEXT_KEY, _NEXT_SERIAL, *PACE_FIELDS,
     ),
     open=WeChatPayClient,
     push=WeChatPayDoor(),

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from config.errors import BadInput, gettext_noop
 from connectors.adapters import (
+    PACE_FIELDS,
     Access,
     Answered,
     Connector,
@@ -408,7 +409,17 @@ QIMEN = Connector(
     label=gettext_noop("奇门 WMS"),
     kind="wms",
     base_url="https://qimen.api.taobao.com",
-    fields=(_APP_KEY, _SECRET, _CUSTOMER, _OWNER, _WAREHOUSES, _LOGISTICS, _QUERY, *_SENDER),
+    fields=(
+        _APP_KEY,
+        _SECRET,
+        _CUSTOMER,
+        _OWNER,
+        _WAREHOUSES,
+        _LOGISTICS,
+        _QUERY,
+        *_SENDER,
+        *PACE_FIELDS,
+    ),
     open=QimenClient,
     push=QimenDoor(),
     limit=RateLimit(per_second=10.0, burst=20),

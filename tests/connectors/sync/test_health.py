@@ -9,6 +9,7 @@ import pytest
 from django.db import connection as database
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from config.errors import Phrase
 from config.tenancy.scope import for_environment
@@ -213,6 +214,38 @@ def test_only_a_channel_has_a_first_scan(world: World, client: Client) -> None:
     assert scans == {"gateway": None, "oms": None, "wms": None}
     assert cards.count("首扫") == 1
     assert {kind for kind, page in pages.items() if "首扫" in page} == {"channel"}
+
+
+# --- the quota ------------------------------------------------------------------------------------
+
+
+def test_a_quota_that_was_filled_in_is_counted_over_the_shops_of_its_application(
+    world: World, client: Client
+) -> None:
+    ours = {"app_key": "A", "calls_per_day": "5"}
+    with for_environment(world.production):
+        one = connect(NOW, name="一店", config=ours)
+        two = connect(NOW, name="二店", config=ours)
+        alone = connect(NOW, name="三店", config={"app_key": "B"})
+        for connection in (one, two, two, two, alone):
+            log_call(connection, NOW)
+        log_call(one, NOW - timedelta(days=1))  # yesterday's are another quota
+        told = {h.connection.pk: h for h in read_health(NOW)}
+        assert health_of(two) == told[two.pk]
+
+    assert [
+        (h.calls_today, h.per_day, h.calls_of_application, h.is_quota_shared)
+        for h in (told[one.pk], told[two.pk], told[alone.pk])
+    ] == [(1, 5, 4, True), (3, 5, 4, True), (1, 0, 1, False)]
+    with for_environment(world.production):  # the page counts up to now
+        for connection in (one, two, two, two, alone):
+            log_call(connection, timezone.now())
+    client.force_login(world.users["tech_support"])
+    page = client.get(f"/connections/{one.public_id}/").content.decode()
+    assert "每天额度 5，已用 80%" in page
+    assert "同一应用的连接合计" in page
+    page = client.get(f"/connections/{alone.public_id}/").content.decode()
+    assert "平台没有说明每天的额度" in page
 
 
 # --- whose, and at what cost ----------------------------------------------------------------------

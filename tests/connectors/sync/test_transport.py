@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from math import ceil
 from typing import Any
 
 import pytest
@@ -186,7 +187,8 @@ def test_a_call_waits_for_its_budget_but_never_long(
 
 
 @pytest.mark.parametrize(
-    ("told", "rate"), [(None, None), ("", None), ("often", None), (7, 7.0), ("2.5", 2.5)]
+    ("told", "rate"),
+    [(None, None), ("", None), ("often", None), (-1, None), ("nan", None), (7, 7.0), ("2.5", 2.5)],
 )
 def test_an_application_may_have_been_granted_another_rate(
     bench: Bench, told: Any, rate: float | None
@@ -196,7 +198,7 @@ def test_an_application_may_have_been_granted_another_rate(
     shipped = session.connector.limit
 
     assert limit.per_second == (rate or shipped.per_second)
-    assert limit.burst == max(shipped.burst, int(rate or 0))
+    assert limit.burst == (ceil(2 * rate) if rate else shipped.burst)  # twice the rate, as shipped
 
 
 # --- written down ---------------------------------------------------------------------------------

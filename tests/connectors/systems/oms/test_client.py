@@ -503,7 +503,7 @@ def test_a_test_call_needs_an_address() -> None:
 def test_checking_reads_the_first_page() -> None:
     client, wire = _client(Oms())
 
-    assert "2 条" in client.check()
+    assert "2 条" in str(client.check())
     assert len(wire.calls) == 1
 
 

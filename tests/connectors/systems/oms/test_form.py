@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.errors import BadInput
+from config.errors import BadInput, Phrase
+from connectors.adapters import PACE_FIELDS
 from connectors.systems.oms.adapter import GENERIC_OMS
 from connectors.systems.oms.guessing import guess_fields
 from connectors.systems.oms.mapping import map_row, read_moment, read_order_no, wrap_row
@@ -119,7 +120,7 @@ def test_flattening_shows_any_answer_and_every_path_of_it_leads_there(answer: An
             continue  # a name with control characters: nothing an OMS has
         if all(isinstance(s, int) or s for s in steps):
             assert find(answer, steps) is not MISSING
-        assert isinstance(field.example, str)
+        assert isinstance(field.example, str | Phrase)
 
 
 def test_a_path_that_leads_nowhere_finds_nothing() -> None:
@@ -128,7 +129,7 @@ def test_a_path_that_leads_nowhere_finds_nothing() -> None:
 
 
 def test_a_sample_shows_places_kinds_and_masked_examples() -> None:
-    shown = {field.path: (field.example, field.kind) for field in flatten_sample(SAMPLE)}
+    shown = {field.path: (str(field.example), field.kind) for field in flatten_sample(SAMPLE)}
 
     assert shown["data.rows"] == ("2 条", "列表")
     assert shown["data.rows[0].orderNo"] == ("SO1", "文本")
@@ -306,7 +307,7 @@ def test_templates_are_filled_inside_texts_only() -> None:
 def test_every_field_of_the_form_is_asked_for_in_chinese() -> None:
     names = [field.name for field in GENERIC_OMS.fields]
 
-    assert set(names) == {*LABELS, "auth_secret"}
+    assert set(names) == {*LABELS, "auth_secret", *(f.name for f in PACE_FIELDS)}
     assert len(names) == len(set(names))
     assert [f.name for f in GENERIC_OMS.fields if f.is_secret] == ["auth_secret"]
     for field in GENERIC_OMS.fields:
