@@ -11,6 +11,7 @@ from datetime import datetime
 
 from config.tenancy.models import Environment
 from config.tenancy.scope import for_environment
+from config.tenancy.statistics import refresh_statistics
 from connectors.channels.douyin.mapping import map_order as map_douyin
 from connectors.channels.private_mall.mapping import map_order as map_mall
 from connectors.channels.tmall.mapping import map_order as map_tmall
@@ -84,5 +85,6 @@ def take_lives(
 def _receive(records: Iterable, *, kind: str, name: str, now: datetime, is_history: bool) -> Source:
     source = get_or_create_source(kind=kind, name=name)
     receive_all(records, source=source, now=now, is_history=is_history)
+    refresh_statistics()  # as the tick does: without figures SQLite reads whole environments
     record_freshness(source, complete_until=now, now=now)
     return source
