@@ -8,6 +8,8 @@ hours after payment, a last moment, or both (the earlier counts). What binds an 
 2. a promotion row of its channel (or of all) in whose window it was paid,
 3. the platform's own promise,
 4. the ordinary row of its channel, then of all, then 48 hours after payment.
+
+While nothing is paid nothing is due, whatever a page of goods promises; on delivery it is.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from config.releases.services import get_published
 from config.tenancy.models import Environment
 from config.tenancy.scope import require_environment_id
 from connectors.orders.models import Order
-from connectors.orders.statuses import PresalePhase
+from connectors.orders.statuses import PresalePhase, Stage
 from connectors.shops.models import Channel
 from connectors.shops.services import get_channel_code
 
@@ -32,6 +34,7 @@ TABLE_KIND, TABLE_KEY = "lookup_table", "deadlines"
 EVERY_CHANNEL, ORDINARY = gettext_noop("全部"), gettext_noop("平时")
 # A platform that tells no promise still expects dispatch within 48 hours of payment.
 DEFAULT_HOURS = 48
+_UNPAID = frozenset({Stage.AWAIT_PAY, Stage.PAY_PROCESSING})
 _MAX_HOURS = 24 * 90
 _MAX_KEPT = 500
 
@@ -110,6 +113,8 @@ def find_deadline(order: Order, rules: Sequence[ShipRule] = SHIPPED_RULES) -> De
     if order.presale_phase == PresalePhase.DEPOSIT_PAID:
         return Deadline(order.balance_due_at, Basis.BALANCE)
     paid = order.paid_at or order.gateway_paid_at
+    if paid is None and order.stage in _UNPAID and not order.is_cod:
+        return Deadline(None)
     found = _pick(order.channel, paid, rules)
     if paid is not None and found is not None and found.starts_at is not None:
         return Deadline(found.deadline(paid), Basis.PROMOTION, found.occasion)

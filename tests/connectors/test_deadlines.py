@@ -16,6 +16,7 @@ from connectors.orders.deadlines import (
     DEADLINE_TABLE,
     SHIPPED_RULES,
     Basis,
+    Deadline,
     find_deadline,
     list_faults,
     list_ship_rules,
@@ -80,6 +81,16 @@ def test_a_promise_of_the_platform_goes_before_ordinary_hours() -> None:
     found = find_deadline(promised, rules(["天猫", "平时", None, None, 24, None]))
 
     assert (found.at, found.basis) == (NOW + 5 * HOUR, Basis.PROMISE)
+
+
+def test_what_nobody_paid_is_not_due_whatever_is_promised() -> None:
+    unpaid = {"paid_at": None, "promised_ship_at": NOW + HOUR, "stage": "await_pay"}
+
+    assert find_deadline(order(**unpaid)) == Deadline(None)
+    assert find_deadline(order(**unpaid, is_cod=True)).basis == Basis.PROMISE
+    assert find_deadline(order(**unpaid, gateway_paid_at=NOW)).basis == Basis.PROMISE
+    # Credit pay: the platform says ship, though no money came.
+    assert find_deadline(order(**unpaid | {"stage": "await_ship"})).basis == Basis.PROMISE
 
 
 def test_a_promotion_overrides_the_promise_inside_its_window_only() -> None:
