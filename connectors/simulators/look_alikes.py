@@ -168,6 +168,15 @@ def _group_open(births: Births, channel: str, placed: datetime) -> Life:
     return life
 
 
+def _group_failed(births: Births, channel: str, placed: datetime) -> Life:
+    """Too few joined: the platform gave the money back and closed it. Nothing has to be sent."""
+    life = births.bear(channel, placed)
+    paid = births.pay(life, later(births.rng, life.placed, 0.3, 3))
+    life.group, life.group_failed = True, later(births.rng, paid, 25, 90)
+    life.refunded = life.closed = life.group_failed
+    return life
+
+
 def _review_released(births: Births, channel: str, placed: datetime) -> Life:
     life = births.bear(channel, placed)
     paid = births.pay(life, later(births.rng, life.placed, 0.3, 3))
@@ -299,4 +308,6 @@ KINDS: tuple[Kind, ...] = (
 # Only these are paid and at no warehouse for longer than minutes, so none of them is in the past:
 # on the first board every paid order that the warehouse does not have is a stuck one.
 GROUP_OPEN = Kind("拼团未满一天", _group_open, (1, 500), 0, settled=False)
-BY_NAME = {kind.name: kind for kind in (*KINDS, GROUP_OPEN)}
+GROUP_FAILED = Kind("未成团已退款", _group_failed, (95, 700), 0, settled=False)
+LIVE_KINDS = (*KINDS, GROUP_OPEN, GROUP_FAILED)
+BY_NAME = {kind.name: kind for kind in LIVE_KINDS}

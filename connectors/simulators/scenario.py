@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from connectors.simulators.births import SHOPS, Births, Numbers, later
 from connectors.simulators.life import Life
-from connectors.simulators.look_alikes import BY_NAME, GROUP_OPEN, KINDS, Kind, make_ordinary
+from connectors.simulators.look_alikes import BY_NAME, KINDS, LIVE_KINDS, Kind, make_ordinary
 from connectors.simulators.sticking import (
     BALANCE,
     CALLBACK_LOST,
@@ -163,7 +163,7 @@ def _live_order(births: Births, placed: datetime) -> Life:
     """A healthy order of now, sometimes an odd one."""
     if births.rng.random() >= _ODD_SHARE:
         return make_ordinary(births, births.pick_channel(), placed)
-    kind = births.rng.choice((*KINDS, GROUP_OPEN))
+    kind = births.rng.choice(LIVE_KINDS)
     life = kind.make(births, births.pick_channel(kind.channels), placed)
     life.look_alike = kind.name
     return life
@@ -206,9 +206,9 @@ def make_day(
     causes = list(_spread(stuck))
     lives = [_stuck_in_day(births, cause, start, mended_share) for cause in causes]
     odd = round((orders - stuck) * _ODD_SHARE)
-    weights = [max(kind.count, 40) for kind in (*KINDS, GROUP_OPEN)]
-    kinds = (*KINDS, GROUP_OPEN)
-    chosen = [*kinds[:odd], *rng.choices(kinds, weights, k=max(0, odd - len(kinds)))]
+    weights = [max(kind.count, 40) for kind in LIVE_KINDS]
+    more = rng.choices(LIVE_KINDS, weights, k=max(0, odd - len(LIVE_KINDS)))
+    chosen = [*LIVE_KINDS[:odd], *more]
     for kind in chosen:
         channel = births.pick_channel(kind.channels)
         life = kind.make(births, channel, later(rng, start, 0, 24 * 60))

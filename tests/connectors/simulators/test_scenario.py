@@ -10,7 +10,7 @@ import pytest
 from connectors.simulators.births import CHANNELS, DOUYIN, MALL, TMALL
 from connectors.simulators.ledger import Ledger, describe, is_stuck, list_stuck
 from connectors.simulators.life import Life, has_come
-from connectors.simulators.look_alikes import GROUP_OPEN, KINDS
+from connectors.simulators.look_alikes import GROUP_FAILED, GROUP_OPEN, KINDS, LIVE_KINDS
 from connectors.simulators.scenario import (
     MISSING,
     OVERDUE_BALANCES,
@@ -151,6 +151,16 @@ def test_open_groups_younger_than_a_day_come_alive(live):
         assert timedelta(hours=9) < life.group_done - life.placed < timedelta(hours=24)
 
 
+def test_groups_that_fail_come_alive_and_go_to_no_warehouse(live):
+    failed = [life for life in live.lives if life.look_alike == GROUP_FAILED.name]
+
+    assert failed
+    for life in failed:
+        assert START <= life.placed < life.paid < life.group_failed == life.refunded == life.closed
+        assert life.group_failed - life.placed < GRACE[GROUP]
+        assert (life.group_done, life.oms, life.wms, life.shipments) == (None, None, None, ())
+
+
 def test_the_same_seed_and_start_make_the_same_day_and_another_seed_another():
     def make(seed):
         day = Day(seed=seed, started_at=START, scale=0.02, opened_at=START)
@@ -265,7 +275,7 @@ def test_a_whole_day_has_so_many_orders_every_cause_and_five_to_eight_percent_st
     stuck = [life for life in lives if life.cause]
     assert 0.05 <= len(stuck) / 3000 <= 0.08
     assert {life.cause for life in stuck} == set(CHANNELS_OF)
-    assert {life.look_alike for life in lives} >= {kind.name for kind in (*KINDS, GROUP_OPEN)}
+    assert {life.look_alike for life in lives} == {"", *(kind.name for kind in LIVE_KINDS)}
     assert {life.channel for life in lives} == set(CHANNELS)
     first, last = lives[0].placed, lives[-1].placed
     assert START <= first < START + timedelta(hours=1)
