@@ -23,7 +23,7 @@ from config.audit.services import record
 from config.errors import BadInput, NotFound, WrongState, gettext_noop
 from config.tenancy.models import Environment, User
 from config.tenancy.scope import for_environment
-from connectors.adapters import ListedOrder, Paging
+from connectors.adapters import ListedOrder, Paging, VendorRefusal
 from connectors.http import ConnectorError
 from connectors.shops.models import Connection
 from connectors.shops.services import record_freshness
@@ -33,11 +33,12 @@ from connectors.sync.models import BackfillRun, Cursor
 from connectors.sync.reading import MAIN_STREAM, count_window, read_details, read_window
 from connectors.sync.registry import get_connector
 from connectors.sync.taking import Taken, describe, put_aside, take_readings
-from connectors.sync.transport import Clock, Session, Sleep, open_session
+from connectors.sync.transport import Clock, Session, Sleep, open_session, tells_to_wait
 from connectors.sync.windows import slice_range
 
 State = BackfillRun.State
 BUDGET = timedelta(seconds=60)  # then whatever else waits has its turn, and it goes on
+_REST = timedelta(minutes=1)  # while other calls of the application use its budget up
 _SECONDS_PER_PAGE, _SECONDS_PER_DETAIL = 0.3, 0.1  # of a platform at ordinary speed
 
 
@@ -213,8 +214,9 @@ def list_running(*, now: datetime) -> list[int]:
 
 
 def _list_free(now: datetime) -> QuerySet[BackfillRun]:
-    """Back-fills that nobody works at and whose vendor may be called."""
+    """Back-fills that nobody works at, whose connection is on and whose vendor may be called."""
     free: QuerySet[BackfillRun] = BackfillRun.objects.filter(
+        Q(connection__is_active=True),
         Q(lease_until__isnull=True) | Q(lease_until__lte=now),
         Q(connection__paused_until__isnull=True) | Q(connection__paused_until__lte=now),
     )
@@ -236,7 +238,7 @@ def work_backfill(
         is_ours = (
             _list_free(now)
             .filter(pk=run_id, state=State.RUNNING)
-            .update(holder=holder, lease_until=now + LEASE)
+            .update(holder=holder, lease_until=now + LEASE, error_message="", error_params={})
         )
     run = _get(environment, run_id)
     if not is_ours:
@@ -250,7 +252,9 @@ def work_backfill(
     finally:
         with for_environment(environment):
             session.write_log()
-            BackfillRun.objects.filter(pk=run_id, holder=holder).update(holder="", lease_until=None)
+            BackfillRun.objects.filter(pk=run_id, holder=holder).update(
+                holder="", lease_until=worker.rests_until
+            )
     return _get(environment, run_id)
 
 
@@ -265,6 +269,7 @@ class _Worker:
         self, session: Session, run: BackfillRun, holder: str, *, deadline: datetime
     ) -> None:
         self.session, self.run, self.holder, self.deadline = session, run, holder, deadline
+        self.rests_until: datetime | None = None
 
     def work(self) -> None:
         """Windows until the end, the deadline, a pause or a failure."""
@@ -280,15 +285,23 @@ class _Worker:
         except _Stopped:
             return
         except ConnectorError as error:
-            words = describe(error)
-            with for_environment(session.environment):
-                session.note_failure(error)
-                BackfillRun.objects.filter(pk=run.pk, holder=self.holder).update(
-                    state=State.FAILED,
-                    error_message=words.message,
-                    error_params=dict(words.params),
-                    finished_at=session.clock(),
-                )
+            self._stop(error)
+
+    def _stop(self, error: ConnectorError) -> None:
+        """Say why it stands still. It goes on by itself where it was only too much for now."""
+        words, now = describe(error), self.session.clock()
+        changes: dict[str, Any] = {
+            "error_message": words.message, "error_params": dict(words.params)
+        }  # fmt: skip
+        if error.code == "over_budget":
+            self.rests_until = now + _REST
+        elif not (isinstance(error, VendorRefusal) and tells_to_wait(error)):
+            changes |= {"state": State.FAILED, "finished_at": now}
+        with for_environment(self.session.environment):
+            self.session.note_failure(error)
+            BackfillRun.objects.filter(
+                pk=self.run.pk, holder=self.holder, state=State.RUNNING
+            ).update(**changes)
 
     def _store(self, rows: Sequence[ListedOrder]) -> None:
         session = self.session

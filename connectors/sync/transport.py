@@ -380,6 +380,11 @@ class Session:
         except ConnectorError as error:
             with for_environment(self.environment):
                 release_tokens(self.connection.pk, holder=holder)
+            version = self.connection.token_version
+            self._reload()
+            if self.connection.token_version != version:
+                return  # whose lease had run out has got them after all: ours were used up by it
+            with for_environment(self.environment):
                 if isinstance(error, VendorRefusal) and not may_retry(error):
                     record_trouble(
                         self.connection,
@@ -486,6 +491,11 @@ def _read_request(call: Outgoing) -> str:
 def _seal(text: str) -> str:
     clean = text.encode("utf-8", "replace").decode().replace("\0", "")
     return encrypt(clean, purpose=CALL_PURPOSE)
+
+
+def tells_to_wait(refusal: VendorRefusal) -> bool:
+    """Whether the vendor is to be left alone for a while: then the connection is."""
+    return bool(refusal.pause_seconds or refusal.fault.wait_for_quota)
 
 
 def _seconds_to_midnight(now: datetime) -> int:

@@ -117,7 +117,9 @@ def work_backfill_run(
         estimate_backfill(environment, run_id, clock=clock)
         return
     run = work_backfill(environment, run_id, clock=clock)
-    if run.state == BackfillRun.State.RUNNING:
+    with for_environment(environment, write=False):
+        goes_on = run_id in list_running(now=clock())  # else the tick finds it when it is time
+    if goes_on:
         enqueue("patrol.backfill", environment.pk, run_id, queue="backtest")
     elif run.is_over:
         score_due(environment, now=clock(), clock=clock)

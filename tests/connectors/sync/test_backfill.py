@@ -16,16 +16,20 @@ from config.errors import BadInput, NotFound, WrongState
 from config.tenancy.scope import for_environment
 from connectors.adapters import RateLimit
 from connectors.channels.registry import CHANNELS
+from connectors.http import ConnectorError, Retry
 from connectors.orders.models import Order, StatusEvent
 from connectors.shops.models import Connection
 from connectors.simulators.life import Life
 from connectors.sync import backfill
 from connectors.sync.limits import Limiter
 from connectors.sync.models import BackfillRun, CallLog, Cursor, Quarantine
+from tests.connectors.sync.conftest import START
 from tests.connectors.sync.outside import Outside
+from tests.connectors.sync.scripted import QUOTA, REVOKED
 from tests.connectors.sync.stories import shrink_pages
 from tests.connectors.sync.test_reading import make_life, stored
 from tests.factories import World
+from workflows.patrol import sources
 
 pytestmark = pytest.mark.django_db
 State = BackfillRun.State
@@ -292,6 +296,74 @@ def test_while_the_vendor_wants_us_to_wait_nothing_is_read(outside: Outside) -> 
         assert backfill.list_running(now=outside.now() + HOUR) == [run.pk]
     outside.pass_time(hours=1)
     assert work(outside, run).state == State.DONE
+
+
+def exhaust() -> None:
+    """From now on the application's budget is used up for long."""
+    raise ConnectorError("too many", code="over_budget", retry=Retry.LATER)
+
+
+def use_up() -> None:
+    """The vendor says that its quota is used up."""
+    raise QUOTA
+
+
+@pytest.mark.parametrize(("happen", "rest"), [(exhaust, MINUTE), (use_up, HOUR)])
+def test_what_is_only_too_much_for_now_goes_on_by_itself_when_it_is_time(
+    outside: Outside, happen: Callable[[], None], rest: timedelta
+) -> None:
+    lives = [mall_life(outside, n, minutes_ago=30 + 60 * n) for n in range(5)]
+    outside.add(*lives)
+    run = ask(outside, outside.connect("mall"))
+
+    resting = work(outside, run, limiter=ActingLimiter(at=4, act=happen))
+    asked = dict(outside.host.costs)
+    idle = work(outside, run)
+
+    assert (resting.state, resting.fetched) == (State.RUNNING, 2)
+    assert resting.error is not None
+    assert (idle.fetched, outside.host.costs) == (2, asked)
+    with for_environment(outside.environment, write=False):
+        assert backfill.list_running(now=outside.now() + rest - timedelta(seconds=1)) == []
+        assert backfill.list_running(now=outside.now() + rest) == [run.pk]
+    outside.clock.advance(rest)
+    done = work(outside, run)
+    assert (done.state, done.error, done.new) == (State.DONE, None, 5)
+
+
+def test_a_failure_does_not_undo_a_persons_pause(outside: Outside) -> None:
+    outside.add(mall_life(outside, 1))
+    run = ask(outside, outside.connect("mall"))
+
+    def pause_and_break() -> None:
+        with for_environment(outside.environment):
+            backfill.pause_backfill(run, actor=None, now=outside.now())
+        raise REVOKED
+
+    stopped = work(outside, run, limiter=ActingLimiter(at=1, act=pause_and_break))
+
+    assert (stopped.state, stopped.error) == (State.PAUSED, None)
+
+
+@pytest.mark.parametrize("why", [{"is_active": False}, {"paused_until": START + HOUR}])
+def test_of_a_connection_that_may_not_be_called_nothing_is_read_and_nobody_is_woken_in_vain(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch, why: dict[str, Any]
+) -> None:
+    outside.add(mall_life(outside, 1))
+    run = ask(outside, outside.connect("mall"))
+    woken: list[str] = []
+    monkeypatch.setattr(sources, "enqueue", lambda name, *_, **__: woken.append(name))
+    with for_environment(outside.environment):
+        Connection.objects.update(**why)
+
+    sources.work_backfill_run(outside.environment, run.pk, clock=outside.now)
+
+    assert outside.host.costs == {}
+    assert woken == []
+    with for_environment(outside.environment):
+        assert backfill.list_running(now=outside.now()) == []
+        Connection.objects.update(is_active=True, paused_until=None)
+        assert backfill.list_running(now=outside.now()) == [run.pk]
 
 
 def test_one_unreadable_order_is_put_aside_and_the_rest_passes(

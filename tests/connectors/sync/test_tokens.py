@@ -184,6 +184,37 @@ def test_who_comes_back_after_its_lease_neither_loses_tokens_nor_frees_anothers_
         assert claim_tokens(connection.pk, version=0, now=now + 5 * TOKEN_LEASE) == ""  # outdated
 
 
+def test_who_is_refused_because_another_used_the_refresh_token_goes_on_with_what_that_one_got(
+    outside: Outside,
+) -> None:
+    connection = outside.connect("tmall")
+    let_end(outside, "tmall", connection)
+    with for_environment(outside.environment):
+        late = claim_tokens(connection.pk, version=0, now=outside.now() - TOKEN_LEASE)
+    [second] = open_sessions(outside, connection, 1)
+    first = outside.apps["tmall"].sessions.refresh(  # type: ignore[attr-defined]
+        second._secrets["refresh_token"], outside.now()
+    )
+    refused = second.client.refresh_tokens
+
+    def refresh() -> Any:  # the slow one is back while the second is being refused
+        with for_environment(outside.environment):
+            store_tokens(
+                connection.pk, holder=late, access_token=first["access_token"],
+                refresh_token=first["refresh_token"], expires_at=None, refresh_expires_at=None,
+                now=outside.now(),
+            )  # fmt: skip
+        return refused()
+
+    second.client.refresh_tokens = refresh
+
+    assert second.call(lambda client: client.check())
+    row = fresh(outside)
+    assert (row.state, row.trouble_code) == (Connection.State.NEW, "")
+    assert (row.token_version, row.token_holder) == (1, "")
+    assert second._secrets["access_token"] == first["access_token"]
+
+
 @pytest.mark.parametrize("app", REFRESH)
 def test_a_refresh_that_is_refused_is_said_once_and_frees_the_lease(
     outside: Outside, app: str
