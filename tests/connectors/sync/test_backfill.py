@@ -85,14 +85,15 @@ def rows(outside: Outside) -> dict[str, tuple[bool, int]]:
 
 @dataclass
 class ActingLimiter(Limiter):
-    """Does something at the n-th call from now on, once."""
+    """Does something at the n-th call from now on, once or at every call that follows."""
 
     at: int = 0
     act: Callable[[], object] = lambda: None
+    is_lasting: bool = False
 
     def take(self, key: str, limit: RateLimit) -> float:
         self.at -= 1
-        if self.at == 0:
+        if self.at == 0 or (self.is_lasting and self.at < 0):
             self.act()
         return 0.0
 
@@ -316,7 +317,7 @@ def test_what_is_only_too_much_for_now_goes_on_by_itself_when_it_is_time(
     outside.add(*lives)
     run = ask(outside, outside.connect("mall"))
 
-    resting = work(outside, run, limiter=ActingLimiter(at=4, act=happen))
+    resting = work(outside, run, limiter=ActingLimiter(at=4, act=happen, is_lasting=True))
     asked = dict(outside.host.costs)
     idle = work(outside, run)
 
