@@ -161,7 +161,7 @@ class Order(EnvironmentModel):
             ),
             # How soon an order was scored after it was placed: counted from it alone.
             models.Index(
-                fields=["environment", "shop", "placed_at", "first_scored_at", "tenant"],
+                fields=["environment", "shop", "placed_at", "first_scored_at", "tenant", "id"],
                 condition=models.Q(is_history=False),
                 name="order_first_scan",
             ),
@@ -402,8 +402,10 @@ class NodePassage(EnvironmentModel):
             models.UniqueConstraint(fields=["order", "node"], name="passage_once_per_node")
         ]
         indexes: ClassVar = [
-            models.Index(fields=["environment", "node", "entered_at"], name="passage_entered"),
-            # With the tenant it answers counts alone: the row policy asks for it.
+            # With the tenant they answer counts alone: the row policy asks for it.
+            models.Index(
+                fields=["environment", "node", "entered_at", "tenant"], name="passage_entered"
+            ),
             models.Index(fields=["environment", "node", "left_at", "tenant"], name="passage_left"),
             models.Index(
                 fields=["environment", "node", "left_at"],
