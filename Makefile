@@ -30,8 +30,8 @@ fuzz: setup  ## both plans of the formula language over a million cells (CELLS=.
 	@HEDAO_FUZZ_CELLS=$(or $(CELLS),1000000) $(RUN) -m pytest -q -s -k every_cell \
 		tests/rules_engine/formula/test_plans_agree.py
 
-soak: setup  ## a day of 54,000 orders through all connectors with every fault on (ORDERS=..., SEED=...)
-	@$(RUN) tests/soak/run.py --orders $(or $(ORDERS),54000) --seed $(or $(SEED),7)
+soak: setup  ## a day of 54,000 orders through all connectors with every fault on (ORDERS=..., SEED=..., POSTGRES=1)
+	@$(RUN) tests/soak/run.py --orders $(or $(ORDERS),54000) --seed $(or $(SEED),7) $(if $(POSTGRES),--postgres)
 
 screenshots: setup  ## every page at 1440 and 390 px, light and dark, into screenshots/
 	@$(RUN) tests/frontend/screenshots.py

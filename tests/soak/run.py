@@ -1,10 +1,11 @@
 """`make soak`: a simulated day through all connectors with every fault, and what is left of it.
 
-    tests/soak/run.py [--orders 54000] [--seed 7] [--report FOLDER]
+    tests/soak/run.py [--orders 54000] [--seed 7] [--report FOLDER] [--postgres]
 
 Prints a short text and writes it beside the figures (soak.txt, soak.json) into FOLDER. Exit code 1
-when an order, an event, a payment or a message was lost or doubled. SOAK_DATABASE_URL names a
-database to fill; otherwise a fresh SQLite file is used and thrown away.
+when an order, an event, a payment or a message was lost or doubled. A fresh SQLite file is used and
+thrown away; with --postgres a PostgreSQL server of its own; SOAK_DATABASE_URL names another database
+to fill.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,15 +28,22 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _set_up(data: str) -> None:
+def _find_database(data: str, stack: ExitStack, *, is_postgres: bool) -> str:
+    if is_postgres:
+        from tests.postgres_server import run_postgres
+
+        return stack.enter_context(run_postgres())
+    return os.environ.get("SOAK_DATABASE_URL") or f"sqlite:///{data}/hedao.sqlite3"
+
+
+def _set_up(data: str, database: str) -> None:
     os.environ |= {
         "HEDAO_DATA": data,
         "DJANGO_SETTINGS_MODULE": "config.settings",
-        "DATABASE_URL": os.environ.get("SOAK_DATABASE_URL") or f"sqlite:///{data}/hedao.sqlite3",
+        "DATABASE_URL": database,
         "LOG_LEVEL": "ERROR",
     }
     os.environ.pop("REDIS_URL", None)
-    sys.path.insert(0, str(ROOT))
     import django
 
     django.setup()
@@ -50,10 +59,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--step", type=int, default=10, help="minutes of one step of the day")
     parser.add_argument("--report", type=Path, default=ROOT / "build" / "soak")
+    parser.add_argument("--postgres", action="store_true", help="on a server that is thrown away")
     wish = parser.parse_args(arguments)
+    sys.path.insert(0, str(ROOT))
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="hedao-soak-") as data:
-        _set_up(data)
+    with ExitStack() as stack:
+        data = stack.enter_context(tempfile.TemporaryDirectory(prefix="hedao-soak-"))
+        _set_up(data, _find_database(data, stack, is_postgres=wish.postgres))
+        from django.db import connections
+
+        stack.callback(connections.close_all)
         from datetime import timedelta
 
         from tests.factories import make_world
