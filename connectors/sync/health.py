@@ -245,9 +245,10 @@ def _tell(
     source, pk = connection.source, connection.pk
     until = source.complete_until
     lag = (now - until).total_seconds() if until else None
-    last = next((run for run in runs if run.state != SyncRun.State.RUNNING), None)
+    last = next((run for run in runs if _is_reading(run)), None)
     level = _judge(connection, now=now)
     words = _list_words(connection, level, last, cursor, now=now, has_push=connector.push is not None,
+                        has_queue=connector.has_queue,
                         waiting=counted["waiting"].get(pk, 0))  # fmt: skip
     return Health(
         connection=connection,
@@ -272,6 +273,12 @@ def _tell(
     )
 
 
+def _is_reading(run: SyncRun) -> bool:
+    """Whether it is one of the runs that come every few minutes, and over."""
+    is_usual = run.kind == SyncRun.Kind.SWEEP or run.stream == MAIN_STREAM
+    return is_usual and run.state != SyncRun.State.RUNNING
+
+
 def _judge(connection: Connection, *, now: datetime) -> Level:
     if not connection.is_active:
         return Level.PAUSED
@@ -294,6 +301,7 @@ def _list_words(
     *,
     now: datetime,
     has_push: bool,
+    has_queue: bool,
     waiting: int,
 ) -> list[Phrase]:
     """The sentences of a connection: what is wrong first, then how it works."""
@@ -321,7 +329,10 @@ def _list_words(
     if cursor is not None and cursor.lost_until and cursor.lost_from:
         words.append(
             Phrase(
-                gettext_noop("%(start)s 到 %(end)s 平台已不再提供列表，请用补录或文件补齐"),
+                gettext_noop(
+                    "%(start)s 到 %(end)s 已超出平台列表能给的范围，补录也读不到："
+                    "请在平台后台导出这段时间的订单，用文件导入补齐"
+                ),
                 {"start": _clock(cursor.lost_from), "end": _clock(cursor.lost_until)},
             )
         )
@@ -338,6 +349,8 @@ def _list_words(
         )
     if has_push:
         words.append(_tell_pushes(connection, now))
+    if has_queue and level is not Level.PAUSED:
+        words.append(_tell_queue(connection))
     if waiting:
         words.append(Phrase(gettext_noop("%(n)d 条消息排队处理中"), {"n": waiting}))
     return words
@@ -353,6 +366,16 @@ def _tell_pushes(connection: Connection, now: datetime) -> Phrase:
     if minutes < 120:
         return Phrase(gettext_noop("最近一次推送在 %(n)d 分钟前"), {"n": minutes})
     return Phrase(gettext_noop("最近一次推送在 %(time)s"), {"time": _clock(at)})
+
+
+def _tell_queue(connection: Connection) -> Phrase:
+    """A vendor that keeps messages for us: when the last one was fetched."""
+    if connection.last_push_at is None:
+        return Phrase(gettext_noop("每 20 秒取一次平台消息，还没有取到过"))
+    return Phrase(
+        gettext_noop("每 20 秒取一次平台消息，最近一次取到在 %(time)s"),
+        {"time": _clock(connection.last_push_at)},
+    )
 
 
 def _clock(moment: datetime) -> str:

@@ -47,15 +47,15 @@ class Cursor(EnvironmentModel):
 
 
 class SyncRun(EnvironmentModel):
-    """One time of reading: what was asked, what came, what became of it."""
+    """One time of reading: what was asked, what came, what became of it.
+
+    Messages have rows of their own, and so have back-fills.
+    """
 
     class Kind(models.TextChoices):
         PULL = "pull", _("定时读取")
         SWEEP = "sweep", _("逐单核对")
         REREAD = "reread", _("重读未完结")
-        MESSAGES = "messages", _("消费消息")
-        PUSH = "push", _("处理推送")
-        BACKFILL = "backfill", _("补录")
 
     class State(models.TextChoices):
         RUNNING = "running", _("进行中")

@@ -17,6 +17,7 @@ from config.tenancy.models import Environment
 from config.tenancy.scope import for_environment
 from connectors.adapters import Messages, PushItem
 from connectors.http import ConnectorError
+from connectors.shops.models import Connection
 from connectors.sync.leases import hold_stream
 from connectors.sync.limits import Limiter
 from connectors.sync.models import Cursor
@@ -65,6 +66,7 @@ def consume(
                 ]  # fmt: skip
                 with for_environment(environment):
                     new += store_messages(session.connection, items, signed_at=None, now=clock())
+                    Connection.objects.filter(pk=connection_id).update(last_push_at=clock())
                 _confirm(session, [m.message_id for m in found])
                 if len(found) < PER_CALL or not lease.renew():
                     break

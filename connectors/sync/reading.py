@@ -538,16 +538,19 @@ def read_orders(
     clock: Clock = timezone.now,
     sleep: Sleep = time.sleep,
     limiter: Limiter | None = None,
+    session: Session | None = None,
 ) -> tuple[Taken, ConnectorError | None]:
     """Read these orders anew, one detail call each, and take them in. Call it outside any scope.
 
     For messages that only name an order, for orders beyond the list's reach, for a person who
     wants to know now. One that the platform's review list named stays in review until that list
-    says otherwise.
+    says otherwise. `session`: one that is open already, whose calls are counted together.
     Returns what came of it and a failure that was not one order's, if there was one: the orders it
     kept from being read are `Taken.unread`.
     """
-    session = open_session(environment, connection_id, clock=clock, sleep=sleep, limiter=limiter)
+    session = session or open_session(
+        environment, connection_id, clock=clock, sleep=sleep, limiter=limiter
+    )
     rows = [ListedOrder(number) for number in dict.fromkeys(order_nos)]
     in_review = _list_in_review(session, order_nos)
     found = session.map(lambda client, row: client.read_order(row.order_no), rows)

@@ -23,9 +23,10 @@ from connectors.sync.models import BackfillRun, CallLog, Cursor, InboundMessage,
 from connectors.sync.pushes import INBOX
 from connectors.sync.reading import CREATED_STREAM, MAIN_STREAM, find_slot, read_orders
 from connectors.sync.registry import get_connector
+from connectors.sync.runs import close_run, start_run
 from connectors.sync.sweeps import ASKED_KINDS, SWEEP, forget_asked
 from connectors.sync.taking import Taken
-from connectors.sync.transport import Clock, Sleep
+from connectors.sync.transport import Clock, Sleep, open_session
 
 PULL, SWEEPING, INBOXING, REREADING = "pull", "sweep", "inbox", "reread"
 SWEEP_EVERY = timedelta(minutes=2)
@@ -139,23 +140,33 @@ def reread_open_orders(
             found = _list_beyond_reach(connection, since=cursor.done_until, now=now)
             cursor.slot, cursor.done_until = now, found[0][1] if found else None
             cursor.save(update_fields=["slot", "done_until"])
-        total = Taken()
+            if not found:
+                return Taken()
+            run = start_run(connection, SyncRun.Kind.REREAD, stream=REREAD_STREAM, now=now)
+        session = open_session(
+            environment, connection_id, clock=clock, sleep=sleep, limiter=limiter
+        )
+        total, error, read = Taken(), None, 0
         for start in range(0, len(found), REREAD_CHUNK):
             if start and not lease.renew():
-                return total
+                break
             part = found[start : start + REREAD_CHUNK]
             taken, error = read_orders(
                 environment, connection_id, [number for number, _ in part],
-                clock=clock, sleep=sleep, limiter=limiter,
+                clock=clock, session=session,
             )  # fmt: skip
-            total += taken
+            total, read = total + taken, read + len(part) - len(taken.unread)
             if error is not None and len(taken.unread) == len(part):
-                return total  # nobody answers: this round goes on from here
+                break  # nobody answers: this round goes on from here
             is_over = len(found) < REREAD_PER_RUN and start + REREAD_CHUNK >= len(found)
             with for_environment(environment):
                 Cursor.objects.filter(pk=cursor.pk).update(
                     done_until=None if is_over else part[-1][1]
                 )
+        with for_environment(environment):
+            run.fetched = read
+            close_run(run, total, error, is_complete=read == len(found),
+                      calls=session.calls, now=clock())  # fmt: skip
         return total
 
 

@@ -21,6 +21,7 @@ from connectors.orders.models import Order, StatusEvent
 from connectors.shops.models import Connection
 from connectors.simulators.life import Life, LifeLine
 from connectors.sync import queues
+from connectors.sync.health import read_health
 from connectors.sync.leases import LEASE
 from connectors.sync.models import CallLog, Cursor, InboundMessage
 from connectors.sync.pushes import work_messages
@@ -126,6 +127,13 @@ def _die(session: Any, ids: Sequence[str]) -> None:
     raise WorkerDied
 
 
+def words_of(bench: Bench) -> str:
+    """What the page of the connection says."""
+    with for_environment(bench.environment, write=False):
+        (health,) = read_health(bench.now())
+    return "".join(str(phrase) for phrase in health.words)
+
+
 # -- the sequence ----------------------------------------------------------------------------------
 
 
@@ -162,8 +170,10 @@ def test_a_full_queue_is_fetched_batch_by_batch_each_confirmed_before_the_next(
     connection, vendor = bench.connect("tmall")
     vendor.queue = messages(2 * PER_CALL + 1)
 
+    assert "还没有取到过" in words_of(bench)
     assert fetch(bench, connection) == 2 * PER_CALL + 1
 
+    assert "最近一次取到在 11-11 09:00" in words_of(bench)
     assert vendor.said[1:] == ["consume", "confirm"] * 3
     assert len(keys(bench.environment)) == 2 * PER_CALL + 1
 

@@ -20,6 +20,7 @@ from connectors.orders.models import Order
 from connectors.orders.statuses import Stage
 from connectors.shops.models import Connection
 from connectors.sync import services
+from connectors.sync.health import read_health
 from connectors.sync.models import Asked, CallLog, Cursor, InboundMessage, SyncRun
 from connectors.sync.pushes import INBOX, store_messages
 from connectors.sync.registry import get_connector
@@ -283,6 +284,11 @@ def test_open_orders_the_list_no_longer_gives_are_read_one_by_one(bench: Bench) 
     with for_environment(bench.environment, write=False):
         assert not Order.objects.get(order_no="CHANGED").is_open
         assert Order.objects.get(order_no="SAME").is_open
+        run = SyncRun.objects.get()
+        assert (run.kind, run.state, run.fetched) == ("reread", "done", 2)
+        assert run.new + run.updated + run.unchanged == 2
+        (health,) = read_health(bench.now())
+        assert (health.runs, health.last_run) == ((run,), None)  # not what comes every few minutes
     assert (REREADING, "") not in kinds(bench)
     bench.pass_time(days=1, seconds=-1)
     assert (REREADING, "") not in kinds(bench)
@@ -332,6 +338,9 @@ def test_a_round_that_found_the_vendor_away_goes_on_within_the_hour(
     vendor.tells |= {f"M{n}": UNREACHABLE for n in range(2, 6)}
 
     assert reread(bench, connection).unread == {"M2", "M3"}
+    with for_environment(bench.environment, write=False):
+        run = SyncRun.objects.get()
+    assert (run.state, run.error_code, run.fetched) == ("failed", "no_answer", 2)
 
     assert "M4" not in vendor.asked
     vendor.tells = now
