@@ -6,7 +6,8 @@ holds any number of robots, told apart by access token:
     server = RobotServer({"token": Robot(secret="SEC...")}, ledger=Path("ledger.jsonl"))
     with server.running() as address: ...
 
-`GET /ledger` gives every request as JSON, `POST /control` switches a robot's behaviour.
+`GET /ledger` gives every request as JSON, `POST /control` switches a robot's behaviour; `GET /` is a
+page with both.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+from connectors.simulators.robot_page import WORDS, write_page
 
 TIMESTAMP_TOLERANCE_MS = 3_600_000
 PER_MINUTE = 20
@@ -33,16 +36,7 @@ MAX_BODY_BYTES = 20_000
 _TYPES = {"text", "markdown", "link", "actionCard", "feedCard"}
 _MENTIONING = {"text", "markdown"}  # a card mentions nobody, whatever its `at` says
 # Faults a robot can be told to show; each stays until it is switched back to "".
-FAULTS = (
-    "",
-    "busy",
-    "http_500",
-    "silent",
-    "silent_after_accept",
-    "overload",
-    "dissolved",
-    "stopped",
-)
+FAULTS = tuple(WORDS)
 
 
 @dataclass
@@ -215,8 +209,13 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        if urlsplit(self.path).path == "/ledger":
-            self._reply(self.server_of_robots.entries)
+        owner, path = self.server_of_robots, urlsplit(self.path).path
+        if path == "/ledger":
+            self._reply(owner.entries)
+        elif path == "/":
+            robots = {name: (r.fault, r.muted_until) for name, r in owner.robots.items()}
+            page = write_page(robots, owner.entries, owner.clock())
+            self._write(page.encode(), "text/html; charset=utf-8")
         else:
             self._reply({"errcode": 43002, "errmsg": "require POST http method"})
 
@@ -250,9 +249,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self._reply(answer)
 
     def _control(self, raw: bytes) -> None:
-        """Switch a robot: {"token": ..., "fault": one of FAULTS}."""
+        """Switch a robot: {"token": ..., "fault": one of FAULTS}, as JSON or from the page."""
+        origin = self.headers.get("Origin")
+        if origin and urlsplit(origin).netloc != self.headers.get("Host"):
+            self._reply({"error": "foreign origin"}, status=403)
+            return
+        is_form = "form" in (self.headers.get("Content-Type") or "")
         try:
-            wish = json.loads(raw)
+            wish = dict(parse_qsl(raw.decode(), True)) if is_form else json.loads(raw)
             robot, fault = self.server_of_robots.robots[wish["token"]], wish["fault"]
         except (ValueError, KeyError, TypeError):
             self._reply({"error": "give token and fault"}, status=400)
@@ -261,13 +265,21 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply({"error": "unknown fault"}, status=400)
             return
         robot.fault = fault
-        self._reply({"ok": True})
+        if is_form:
+            self._write(b"", "text/html", status=303, location="/")
+        else:
+            self._reply({"ok": True})
 
     def _reply(self, content: Any, *, status: int = 200) -> None:
         body = json.dumps(content, ensure_ascii=False).encode()
+        self._write(body, "application/json; charset=utf-8", status=status)
+
+    def _write(self, body: bytes, kind: str, *, status: int = 200, location: str = "") -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json; charset=utf-8")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
+        if location:
+            self.send_header("Location", location)
         self.end_headers()
         self.wfile.write(body)
 

@@ -239,6 +239,24 @@ def test_who_never_asks_for_abnormal_orders_takes_a_review_for_processing(shop: 
     assert numbers(shop.page(0, SIZE, abnormal_order=2)) == [life.order_no]
 
 
+# -- masks ---------------------------------------------------------------------------------------
+
+
+def test_who_merges_orders_by_their_masked_receiver_loses_one(shop: Doudian) -> None:
+    """What is shown of two people is the same, and the plain fields are empty for everybody."""
+    pair = [
+        make(1, 1, receiver="王女士", phone="13800001234", buyer="b1"),
+        make(2, 2, receiver="王小姐", phone="13899991234", buyer="b2"),
+    ]
+    shop.store.add(*pair)
+    at(shop, 5)
+    told = [shop.detail(life) for life in pair]
+    masks = ("mask_post_receiver", "mask_post_tel")
+    assert len({tuple(order[name] for name in masks) for order in told}) == 1
+    assert len({order["encrypt_post_tel"] for order in told}) == 2
+    assert len({order["order_id"] for order in told}) == 2
+
+
 # -- pushes --------------------------------------------------------------------------------------
 
 

@@ -319,6 +319,27 @@ def test_a_detail_that_has_not_caught_up_loses_a_payment_for_who_looks_once(
     assert detail["status"] == ("WAIT_SELLER_SEND_GOODS" if looks_again else "WAIT_BUYER_PAY")
 
 
+# -- masks ---------------------------------------------------------------------------------------
+
+
+def test_who_merges_orders_by_their_masked_receiver_loses_one(top: Top) -> None:
+    """Two people of one house: what is shown of them is the same. The oaid tells them apart."""
+    fields = "tid_str,receiver_name,receiver_mobile,receiver_phone,receiver_address,created,oaid"
+    pair = [
+        make_life(1, 1, receiver="王女士", phone="13800001234", buyer="b1"),
+        make_life(2, 2, receiver="王小姐", phone="13899991234", buyer="b2"),
+    ]
+    top.store.add(*pair)
+    at(top, 5)
+    shown = [top.detail(life, fields) for life in pair]
+
+    def merge(*names: str) -> set[tuple[str, ...]]:
+        return {tuple(trade[name] for name in names) for trade in shown}
+
+    assert len(merge("receiver_name", "receiver_mobile", "receiver_address")) == 1
+    assert len(merge("oaid")) == len(merge("tid_str")) == 2
+
+
 # -- messages ------------------------------------------------------------------------------------
 
 TOPICS = "taobao_trade_TradeCreate,taobao_trade_TradeBuyerPay"

@@ -9,10 +9,11 @@ import http.client
 import json
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, quote_plus, urlencode
+from urllib.request import urlopen
 
 import pytest
 
-from connectors.simulators.robot import Robot, RobotServer
+from connectors.simulators.robot import FAULTS, Robot, RobotServer
 
 SECRET = "SECsimulated"
 VECTOR_SECRET = "SECdemo0000000000000000000000000000000000000000000000000000000000"
@@ -44,6 +45,21 @@ class Group:
             return reply.status, json.loads(reply.read())
         finally:
             connection.close()
+
+    def raw(self, target, body, headers):
+        """Status and where it leads, of a form that was sent."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=2)
+        try:
+            connection.request("POST", target, body, headers)
+            reply = connection.getresponse()
+            return reply.status, reply.getheader("Location", "")
+        finally:
+            connection.close()
+
+    def page(self):
+        with urlopen(f"http://127.0.0.1:{self.server.port}/", timeout=2) as reply:  # noqa: S310
+            assert reply.headers["Content-Type"].startswith("text/html")
+            return reply.read().decode()
 
     def said(self, *args, **options):
         """HTTP's status and the robot's errcode."""
@@ -162,6 +178,25 @@ def test_a_group_that_is_gone_and_a_robot_that_was_stopped_say_so_until_they_are
     assert group.send("/control", body=b'{"token": "open", "fault": ""}')[0] == 200
     assert group.said() == OK
     assert group.send("/control", body=b'{"token": "open", "fault": "sulks"}')[0] == 400
+
+
+def test_the_page_shows_the_mute_and_switches_faults_but_not_for_another_site(group):
+    for n in range(21):
+        group.said("open", text(f"<b>告警 {n}</b>"))
+    page = group.page()
+    assert "&lt;b&gt;告警 20&lt;/b&gt;" in page
+    assert "否（130101 send too fast）" in page
+    assert page.count("到 2025-11-11 00:25:00") == 1  # ten minutes; and of that robot only
+
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for name in FAULTS:
+        wish = urlencode({"token": "other", "fault": name}).encode()
+        assert group.raw("/control", wish, form) == (303, "/")
+        assert group.server.robots["other"].fault == name
+        assert f'<option value="{name}" selected>' in group.page()
+    foreign = form | {"Origin": "http://evil.example"}
+    assert group.raw("/control", b"token=other&fault=busy", foreign)[0] == 403
+    assert group.server.robots["other"].fault == FAULTS[-1]
 
 
 # -- twenty a minute ---------------------------------------------------------------------------
