@@ -67,6 +67,7 @@ def unmapped_list(request: Any) -> HttpResponse:
         "stages": list_stages(),
         "today": timezone.localdate().isoformat(),
         "may_propose": bool(_PROPOSERS & request.rights),
+        "may_review": REVIEW_RULES in request.rights,
         "may_see_orders": VIEW_ORDERS in request.rights,
         "notices": list(
             MappingNotice.objects.exclude(code="unmapped_status")

@@ -214,9 +214,14 @@ def test_what_cannot_be_is_refused_in_words(world, unknown, enter, changes, word
 @pytest.mark.parametrize("role", ["agent", "director"])
 def test_who_writes_no_rules_and_manages_no_connectors_maps_nothing(world, unknown, enter, role):
     client = enter(role)
-    assert 'data-testid="map-form"' not in client.get("/unmapped/").content.decode()
+    page = client.get("/unmapped/").content.decode()
+    assert 'data-testid="map-form"' not in page
+    assert 'data-testid="who-maps"' in page  # who may is said instead
     assert client.post("/unmapped/propose/", form(unknown)).status_code == 403
     assert versions(world) == []
+    enter("tech_support").post("/unmapped/propose/", form(unknown))
+    assert "去审核" not in enter(role).get("/unmapped/").content.decode()
+    assert "去审核" in enter("reviewer").get("/unmapped/").content.decode()
 
 
 def test_only_reviewers_decide(world, unknown, enter, woken):
