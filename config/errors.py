@@ -65,11 +65,12 @@ def recall_phrase(message: str, kept: Mapping[str, Any]) -> Phrase:
 
 def join_phrases(parts: Iterable[Phrase | str], joint: str = BY_COMMA) -> Phrase:
     """Parts as one phrase with the marks of the reader's language between them."""
-    first, *others = [*parts] or [""]
-    joined = first if isinstance(first, Phrase) else Phrase("%(text)s", {"text": first})
-    for part in others:
-        joined = Phrase(joint, {"before": joined, "next": part})
-    return joined
+    found = [p if isinstance(p, Phrase) else Phrase("%(text)s", {"text": p}) for p in parts]
+    while len(found) > 1:  # in pairs, so that saying hundreds of them goes no deeper than ten
+        pairs = zip(found[::2], found[1::2], strict=False)
+        odd = found[-1:] if len(found) % 2 else []
+        found = [Phrase(joint, {"before": a, "next": b}) for a, b in pairs] + odd
+    return found[0] if found else Phrase("")
 
 
 def list_sentences(parts: Sequence[Phrase], limit: int) -> Phrase:
