@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Any
 
-from config.errors import BadInput, gettext_noop
+from config.errors import BadInput, gettext_noop, join_phrases
 from connectors.orders.canonical import (
     CanonicalLine,
     CanonicalOrder,
@@ -170,8 +170,8 @@ class Compiler:
                 ),
                 code="missing_columns",
                 file=name,
-                missing="、".join(dict.fromkeys(missing)),
-                present="、".join(headers[:40]),
+                missing=join_phrases(dict.fromkeys(missing)),
+                present=join_phrases(headers[:40]),
             )
         readers = [self._reader(spec, column, places) for column in spec["columns"]]
         if spec["join"]:

@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
-from config.errors import BadInput, gettext_noop
+from config.errors import BadInput, gettext_noop, join_phrases
 from connectors.shops.models import Channel
 from connectors.tabular.fields import (
     BY_NAME,
@@ -87,7 +87,7 @@ def find_files(mapping: Mapping[str, Any], folder: Path) -> dict[str, Path]:
             gettext_noop("文件夹「%(folder)s」里缺少：%(files)s"),
             code="missing_files",
             folder=str(folder),
-            files="、".join(missing),
+            files=join_phrases(missing),
         )
     return found
 
@@ -148,7 +148,7 @@ def _check_styles(styles: Any, where: str) -> list[str]:
                 where,
                 gettext_noop("%(where)s：不认识日期写法「%(style)s」，可用：%(known)s"),
                 style=style,
-                known="、".join(DATE_STYLES),
+                known=join_phrases(DATE_STYLES),
             )
     if {"mdy", "dmy"} <= set(styles):
         raise _refuse(
@@ -163,7 +163,7 @@ def _check_file(key: str, spec: Any, unit: str) -> dict[str, Any]:
         raise _refuse(
             key,
             gettext_noop("%(where)s：请说明文件装的是什么（holds）：%(known)s"),
-            known="、".join(HOLDS),
+            known=join_phrases(HOLDS),
         )
     holds = spec["holds"]
     label = str(spec.get("label") or spec.get("file") or HOLDS[holds])[:100]
@@ -291,7 +291,7 @@ def _check_custom(where: str, holds: str, entry: Mapping[str, Any]) -> dict[str,
         raise _refuse(
             where,
             gettext_noop("%(where)s：自定义字段的类型应为 %(known)s"),
-            known="、".join(CUSTOM_TYPES),
+            known=join_phrases(CUSTOM_TYPES),
         )
     if level not in LEVELS[holds] or level not in CUSTOM_LEVELS:
         raise _refuse(

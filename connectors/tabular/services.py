@@ -22,7 +22,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from config.errors import AppError, BadInput, WrongState, gettext_noop
+from config.errors import AppError, BadInput, WrongState, gettext_noop, join_phrases
 from config.secrets import encrypt
 from config.tenancy.models import Environment
 from config.tenancy.scope import for_environment
@@ -182,14 +182,14 @@ def _check_files(mapping: Mapping[str, Any], files: Mapping[str, Path]) -> None:
     missing = [spec["label"] for key, spec in mapping["files"].items() if key not in files]
     if missing:
         raise BadInput(
-            gettext_noop("还缺少文件：%(files)s"), code="missing_files", files="、".join(missing)
+            gettext_noop("还缺少文件：%(files)s"), code="missing_files", files=join_phrases(missing)
         )
     unknown = [key for key in files if key not in mapping["files"]]
     if unknown:
         raise BadInput(
             gettext_noop("映射里没有说明这些文件：%(files)s"),
             code="unmapped_files",
-            files="、".join(unknown),
+            files=join_phrases(unknown),
         )
 
 

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 from django.core.management import CommandError, call_command
+from django.utils.translation import override
 
 from config.errors import BadInput
 from config.releases.services import export_yaml, get_kind, import_yaml, install_preset
 from config.tenancy.scope import for_environment
+from config.wording import say_error
 from connectors.orders.models import Order
 from connectors.tabular.fields import BY_NAME, FIELDS, HOLDS, list_fields
 from connectors.tabular.mapping import (
@@ -187,6 +189,8 @@ def test_missing_files_are_named(tmp_path):
         find_files(mapping, tmp_path)
 
     assert "订单行.csv、支付流水.csv、OMS接收.csv、WMS接收.csv" in caught.value.text
+    with override("en"):  # lists have the marks of the reader's language
+        assert "订单行.csv, 支付流水.csv, OMS接收.csv, WMS接收.csv" in say_error(caught.value)
 
 
 def test_a_mapping_is_a_document_that_travels_between_environments(world, simple_mapping):

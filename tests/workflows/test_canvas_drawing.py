@@ -7,10 +7,12 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+from django.utils.translation import override
 from hypothesis import event, given
 from hypothesis import strategies as st
 
 from config.errors import BadInput
+from config.wording import translate
 from connectors.orders.nodes import NODE_CODES
 from workflows.canvas.drawing import (
     MAX_COORDINATE,
@@ -138,6 +140,22 @@ def test_a_canvas_says_everything_that_is_wrong(
         assert caught.value.code == problems[0]
     else:
         assert check_canvas(content) == content
+
+
+def test_lists_in_a_finding_have_the_marks_of_the_readers_language() -> None:
+    old, new = (
+        _canvas("a", "b", "c", "d", lines="ab cd"),
+        _canvas("a", "b", "c", "d", lines="ab cd"),
+    )
+    new["nodes"][0]["x"] = new["nodes"][1]["y"] = 9
+    (apart,) = list_problems(old)
+    (moved,) = describe_changes(old, new)
+
+    with override("en"):
+        told = [translate(found.message, found.params) for found in (apart, moved)]
+
+    assert '"步骤a", "步骤c"' in told[0]
+    assert "步骤a, 步骤b" in told[1]
 
 
 def test_a_problem_names_the_place_and_the_remedy() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from config.errors import BadInput, gettext_noop
+from config.errors import BadInput, Phrase, gettext_noop, join_phrases
 from connectors.orders.nodes import DEFAULT_NODES, NODE_CODES, Node
 
 MAX_NODES = 60
@@ -238,7 +238,10 @@ def _flow_problems(
                 gettext_noop("流程断成了 %(count)s 段，分别从%(labels)s开始，请用连线接起来"),
                 {
                     "count": len(pieces),
-                    "labels": "、".join(f"「{labels[piece[0]]}」" for piece in pieces),
+                    "labels": join_phrases(
+                        Phrase(gettext_noop("「%(name)s」"), {"name": labels[piece[0]]})
+                        for piece in pieces
+                    ),
                 },
                 tuple(piece[0] for piece in pieces),
             ),
@@ -333,7 +336,7 @@ def describe_changes(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> l
             Change(
                 "moved",
                 gettext_noop("移动了 %(count)s 个节点：%(labels)s"),
-                {"count": len(moved), "labels": "、".join(after[i]["label"] for i in moved)},
+                {"count": len(moved), "labels": join_phrases(after[i]["label"] for i in moved)},
             )
         )
     return changes
