@@ -424,6 +424,6 @@ QIMEN = Connector(
     push=QimenDoor(),
     limit=RateLimit(per_second=10.0, burst=20),
     help=gettext_noop(
-        "仓库经奇门接入：查进度、查库存、下发、挂起、恢复、取消。把下方的回调地址登记为奇门的 ERP 接收地址"
+        "仓库经奇门接入：查进度，必要时挂起、恢复、取消；下发照旧由 OMS 做。把下方的回调地址登记为奇门的 ERP 接收地址"
     ),
 )
