@@ -100,6 +100,8 @@ class QimenApp:
         self._bucket = bucket or Bucket(50, 100)
         self._lock = threading.Lock()
         self.on_done: Told = tell_nobody
+        # Of orders taken in by a call: what each line belongs to on its platform.
+        self._sources: dict[str, list[tuple[str, str]]] = {}
         self._feeds = [
             Feed(store, channel, self.wms.moments, since=callback_since) for channel in CHANNELS
         ]
@@ -184,7 +186,10 @@ class QimenApp:
         """Take a delivery order in; the same code again gets the same answer and no second one."""
         order, lines = one(request, "deliveryOrder"), many(request, "orderLines", "orderLine")
         life = _read_order(order, lines, now)
-        self.wms.accept(life, now)
+        if self.wms.accept(life, now):
+            self._sources[life.order_no] = [
+                (text(line, "sourceOrderCode"), text(line, "subSourceOrderCode")) for line in lines
+            ]
         return {
             "createTime": beijing_text(now),
             "deliveryOrderId": _wms_number(life.order_no),
@@ -224,7 +229,7 @@ class QimenApp:
         life = self.wms.get(order_no, warehouse, now)
         steps = [step for step in self.wms.steps(life, now) if step[0] in _ORDER_STATUSES]
         status, at = steps[-1]
-        content = _confirm(life, status, at)
+        content = self._confirm(life, status, at)
         lines = content["orderLines"]["orderLine"]
         content["orderLines"] = {"orderLine": lines[(page - 1) * size : page * size]}
         return {"totalLines": len(lines), **content}
@@ -276,7 +281,20 @@ class QimenApp:
             process = {"order": _head(life), "process": _process(status, moment)}
             self.call_back("orderprocess.report", life.order_no, process)
         if status in ("DELIVERED", "PARTDELIVERED"):
-            self.call_back("deliveryorder.confirm", life.order_no, _confirm(life, status, moment))
+            content = self._confirm(life, status, moment)
+            self.call_back("deliveryorder.confirm", life.order_no, content)
+
+    def _confirm(self, life: Life, status: str, at: datetime) -> dict[str, Any]:
+        """A delivery order as it stands; its lines name the platform's order they came from."""
+        content = _confirm(life, status, at)
+        lines = content["orderLines"]["orderLine"]
+        told = self._sources.get(life.order_no, ())
+        for line, (source, sub_source) in zip(
+            lines, told, strict=False
+        ):  # a known life has its own
+            line["orderSourceCode"] = source or line["orderSourceCode"]
+            line["subSourceCode"] = sub_source or None
+        return content
 
     def call_back(self, method: str, order_no: str, content: Mapping[str, Any]) -> None:
         """Send one callback, repeated until the flag of the answer is success. The time is signed

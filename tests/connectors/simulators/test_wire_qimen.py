@@ -460,6 +460,22 @@ def callbacks(world):
     return found
 
 
+def packages_of(report):
+    """Company, number and contents of each package."""
+    return [
+        (
+            package.findtext("logisticsCode"), package.findtext("expressCode"),
+            [(item.findtext("itemCode"), item.findtext("quantity"))
+             for item in package.iter("item")],
+        )
+        for package in report.iter("package")
+    ]  # fmt: skip
+
+
+def quantities_of(report):
+    return [line.findtext("actualQty") for line in report.iter("orderLine")]
+
+
 def test_every_step_is_reported_and_the_delivery_confirmed(world):
     world.store.add(stored(wms=minutes(5)))
 
@@ -536,6 +552,63 @@ def test_a_part_delivery_confirms_what_left(world):
     assert [line.findtext("actualQty") for line in confirm.iter("orderLine")] == ["1", "0"]
 
 
+def test_a_delivery_in_two_packages_tells_each_package_and_what_is_in_it(world):
+    lines = [LifeLine("A", "甲", 2), LifeLine("B", "乙")]
+    parcels = (
+        LifeShipment(minutes(39), "SF", "SF1", (0,)),
+        LifeShipment(minutes(45), "YTO", "YT2", (1,)),
+    )
+    world.store.add(
+        stored(lines=lines, part_shipped=minutes(39), out=minutes(44), shipped=minutes(45),
+               shipments=parcels)
+    )  # fmt: skip
+
+    world.run_to(minutes(60), timedelta(minutes=1))
+
+    part, whole = (r for p, _, r in callbacks(world) if p["method"] == "deliveryorder.confirm")
+    assert packages_of(part) == [("SF", "SF1", [("A", "2")])]
+    assert packages_of(whole) == [("SF", "SF1", [("A", "2")]), ("YTO", "YT2", [("B", "1")])]
+    assert [r.findtext("deliveryOrder/confirmType") for r in (part, whole)] == ["1", "0"]
+    assert [quantities_of(r) for r in (part, whole)] == [["2", "0"], ["2", "1"]]
+    numbers = {r.findtext("deliveryOrder/outBizCode") for r in (part, whole)}
+    assert len(numbers) == 2
+
+
+def split(world):
+    """One order of the platform as two delivery orders, in two warehouses."""
+    for code, warehouse, item, line in (("SO1-1", "WH01", "A", "L1"), ("SO1-2", "WH03", "B", "L2")):
+        order = {
+            "deliveryOrderCode": code, "orderType": "JYCK", "warehouseCode": warehouse,
+            "orderFlag": "SPLIT", "createTime": "2025-11-11 12:00:00", "shopNick": "河道",
+            "placeOrderTime": "2025-11-11 11:59:00", "operateTime": "2025-11-11 12:00:00",
+        }  # fmt: skip
+        content = {
+            "ownerCode": "O", "itemCode": item, "planQty": "1", "actualPrice": "9.00",
+            "sourceOrderCode": "SO1", "subSourceOrderCode": line,
+        }  # fmt: skip
+        answer = ask(
+            world, "deliveryorder.create",
+            {"deliveryOrder": order, "orderLines": {"orderLine": content}},
+        )  # fmt: skip
+        assert verdict(answer) == ("success", "0")
+
+
+def test_the_parts_of_a_split_order_go_their_own_ways_and_name_the_order_they_came_from(world):
+    split(world)
+    assert verdict(pend(world, order_no="SO1-2", warehouse="WH03")) == ("success", "0")
+
+    world.run_to(minutes(300), timedelta(minutes=5))
+
+    assert steps_of(world, "SO1-1")[-1] == "DELIVERED"
+    assert steps_of(world, "SO1-2") == ["ACCEPT"]
+    [confirm] = (r for p, _, r in callbacks(world) if p["method"] == "deliveryorder.confirm")
+    assert confirm.findtext("deliveryOrder/deliveryOrderCode") == "SO1-1"
+    assert [
+        (line.findtext("orderSourceCode"), line.findtext("subSourceCode"))
+        for line in confirm.iter("orderLine")
+    ] == [("SO1", "L1")]
+
+
 # -- what a naive client makes of it -----------------------------------------------------------
 
 
@@ -603,3 +676,44 @@ def test_a_naive_receiver_of_callbacks_only_never_hears_of_a_dropped_one(world):
 
     assert world.receiver.got == []
     assert steps_of(world)[-1] == "DELIVERED"
+
+
+def test_a_naive_client_that_takes_the_first_package_for_the_whole_loses_the_rest(world):
+    lines = [LifeLine("A", "甲"), LifeLine("B", "乙")]
+    world.store.add(
+        stored(lines=lines, out=None, shipped=None, part_shipped=minutes(39),
+               shipments=(LifeShipment(minutes(39), "SF", "SF1", (0,)),))
+    )  # fmt: skip
+
+    world.run_to(minutes(60), timedelta(minutes=1))
+
+    [confirm] = (r for p, _, r in callbacks(world) if p["method"] == "deliveryorder.confirm")
+    assert packages_of(confirm)  # "sent", says the naive one
+    assert quantities_of(confirm) == ["1", "0"]
+    assert confirm.findtext("deliveryOrder/status") == "PARTDELIVERED"
+
+
+def test_a_naive_client_that_adds_up_the_confirmations_doubles_a_package(world):
+    parcels = (LifeShipment(minutes(39), "SF", "SF1", (0,)), LifeShipment(minutes(45), "SF", "SF2"))
+    lines = [LifeLine("A", "甲"), LifeLine("B", "乙")]
+    world.store.add(
+        stored(lines=lines, part_shipped=minutes(39), out=minutes(44), shipments=parcels)
+    )
+
+    world.run_to(minutes(60), timedelta(minutes=1))
+
+    told = [
+        package.findtext("expressCode")
+        for params, _, report in callbacks(world)
+        if params["method"] == "deliveryorder.confirm"
+        for package in report.iter("package")
+    ]
+    assert told == ["SF1", "SF1", "SF2"]
+    assert len(set(told)) == 2
+
+
+def test_a_naive_client_that_knows_orders_by_their_number_only_loses_a_split_one(world):
+    split(world)
+
+    assert verdict(ask(world, "orderprocess.query", {"orderCode": "SO1"})) == ("failure", "S002")
+    assert steps_of(world, "SO1-1") == steps_of(world, "SO1-2") == ["ACCEPT"]
