@@ -21,7 +21,7 @@ from connectors.sync.taking import Reading, take_readings
 from frontend.pages import unmapped as unmapped_pages
 from tests.factories import for_environment, join, make_order, make_user
 from tests.frontend.sources import connect
-from workflows.patrol.sources import remap
+from workflows.patrol.sources import list_remaps, remap
 from workflows.rollup.services import take_snapshot
 
 pytestmark = pytest.mark.django_db
@@ -131,6 +131,23 @@ def test_after_publication_the_orders_are_read_anew(world, unknown, enter, woken
         assert (order.stage, order.raw_status) == (Stage.AWAIT_SHIP, unknown.raw_status)
     assert 'data-testid="empty"' in reviewer.get("/unmapped/").content.decode()
     assert remap(world.production) == 0  # safe to run twice
+
+
+def test_an_order_on_its_way_in_while_a_mapping_came_into_force_is_read_anew_too(
+    world, unknown, enter, woken
+):
+    proposed = enter("tech_support").post("/unmapped/propose/", form(unknown))
+    enter("reviewer").post(f"{proposed.url}decide/", {"verdict": "approve_publish"})
+    start = timezone.now()
+    assert remap(world.production, clock=lambda: start) == 1
+    with for_environment(world.production):
+        make_order(stage=Stage.UNKNOWN, raw_status=unknown.raw_status)  # by the table of before
+
+        assert list_remaps(now=start + timedelta(seconds=40))
+    assert remap(world.production, clock=lambda: start + timedelta(seconds=40)) == 1
+    remap(world.production, clock=lambda: start + timedelta(seconds=100))
+    with for_environment(world.production):
+        assert list_remaps(now=start + timedelta(seconds=160)) == {}
 
 
 def test_a_status_of_a_file_is_mapped_like_any_other_and_holds_up_no_other_channel(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 
 # A job that nobody took within its slot is found again by the next tick.
 JOB_EXPIRES = 55
+# No batch takes longer from looking at the status table to being stored.
+_ON_ITS_WAY = timedelta(minutes=1)
 _LONG_AGO = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 
 
@@ -162,10 +164,11 @@ def wake_remap(environment: Environment) -> None:
 def list_remaps(*, now: datetime) -> dict[str, list[str]]:
     """The statuses by channel whose mapping has changed since orders were last read anew by it.
 
-    A version was published, or a row began or ended at a midnight in between.
+    A version was published, or a row began or ended at a midnight in between. A batch that was on
+    its way in meanwhile still used the table of before: for a while they are due once more.
     """
     since = PatrolLease.objects.values_list("mapped_at", flat=True).first()
-    return list_statuses_due(since=since or _LONG_AGO, now=now)
+    return list_statuses_due(since=since - _ON_ITS_WAY if since else _LONG_AGO, now=now)
 
 
 def remap(environment: Environment, *, clock: Callable[[], datetime] = timezone.now) -> int:
