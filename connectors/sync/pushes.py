@@ -105,6 +105,13 @@ def accept_push(
         raise PushRefused(
             error.message, status=401, answer=door.answer("refused"), **error.params
         ) from error
+    except BadInput as error:  # our own key is none: nothing can be believed
+        log.warning("connection %d has no key to verify pushes with: %s", connection.pk, error.code)
+        raise PushRefused(
+            gettext_noop("这个连接的密钥不能验签，请在它的页面上改正"),
+            status=401,
+            answer=door.answer("refused"),
+        ) from error
     try:
         refuse_repeated_keys(request.body)
         items = door.read(request, verified, secrets=secrets)

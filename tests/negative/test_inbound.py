@@ -20,7 +20,7 @@ from django.test import Client
 from config.tenancy.models import Environment
 from config.tenancy.scope import for_environment
 from connectors.orders.models import Order
-from connectors.shops.connections import change_connection
+from connectors.shops.connections import change_connection, reveal_secrets
 from connectors.shops.models import Connection
 from connectors.simulators.douyin_pushes import sign_event
 from connectors.simulators.keys import Keys, make_keys
@@ -38,6 +38,8 @@ pytestmark = pytest.mark.django_db
 DOORS = ["douyin", "mall", "alipay", "wechat_pay", "qimen"]
 TIMED = ["mall", "wechat_pay", "qimen"]
 JSON_DOORS = ["douyin", "mall", "wechat_pay"]
+# What verifies a push and is no secret: it is told openly.
+KEYS_IN_CLEAR = ("alipay_public_key", "platform_public_key")
 # The header or parameter that holds the signature of a push.
 SIGNED_BY = {
     "douyin": "event-sign",
@@ -230,6 +232,25 @@ def test_54_a_push_without_a_signature_or_with_a_wrong_one_is_401_and_stores_not
     _, push = capture(outside, app)
 
     answer = door.post(change_signature(push, app, signature), at=outside.now())
+
+    assert answer.status_code == 401
+    assert nothing_came_of_it(outside.environment, door)
+
+
+@pytest.mark.parametrize("app", DOORS)
+def test_54_a_connection_whose_own_key_is_no_key_believes_nobody(
+    outside: Outside, door: Door, app: str
+) -> None:
+    connection, push = capture(outside, app)
+    with for_environment(outside.environment):
+        row = Connection.objects.get(pk=connection.pk)
+        change_connection(
+            row, actor=None, now=outside.now(),
+            secrets=dict.fromkeys(reveal_secrets(row), "no key"),
+            config={**row.config, **dict.fromkeys(KEYS_IN_CLEAR, "no key")},
+        )  # fmt: skip
+
+    answer = door.post(push, at=outside.now())
 
     assert answer.status_code == 401
     assert nothing_came_of_it(outside.environment, door)

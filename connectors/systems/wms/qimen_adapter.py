@@ -341,6 +341,14 @@ _OTHERS = frozenset(
 )  # fmt: skip
 
 
+def _read_number(topic: str, content: Mapping[str, object]) -> str:
+    """The order a report is about, for the message's row; the map says what is wrong with it."""
+    try:
+        return _MAPS[topic](content).record.order_no
+    except PayloadError:
+        return ""
+
+
 class QimenDoor:
     """Callbacks of a warehouse: parameters in the URL, signed with the raw body."""
 
@@ -374,11 +382,15 @@ class QimenDoor:
     def read(
         self, request: PushRequest, verified: Verified, *, secrets: Mapping[str, str]
     ) -> Sequence[PushItem]:
-        """The one report a callback carries."""
+        """The one report a callback carries.
+
+        One that is signed and cannot be mapped is taken all the same: it is put aside when it is
+        worked off, where a person sees it. The warehouse could only send it again.
+        """
         content = qimen.read_xml(request.body)
         topic = dict(request.query).get("method", "").removeprefix(qimen.PREFIX)[:100]
         kind = "record" if topic in _MAPS else "probe" if topic in _OTHERS else "unknown"
-        order_no = _MAPS[topic](content).record.order_no if kind == "record" else ""
+        order_no = _read_number(topic, content) if kind == "record" else ""
         return [
             PushItem(
                 kind=kind,

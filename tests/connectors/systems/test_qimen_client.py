@@ -540,13 +540,16 @@ def test_reports_that_say_nothing_of_an_order_are_answered_and_strange_ones_kept
         assert [i.kind for i in door.read(request, verified, secrets=SECRETS)] == [kind]
 
 
-def test_a_report_that_cannot_be_read_names_the_field() -> None:
+def test_a_report_that_cannot_be_mapped_is_taken_and_says_why_when_it_is_worked_off() -> None:
     door = QimenDoor()
     request = _report("orderprocess.report", b"<request><order/></request>")
     verified = door.verify(request, config=CONFIG, secrets=SECRETS, now=NOW)
 
-    with pytest.raises(PayloadError):
-        door.read(request, verified, secrets=SECRETS)
+    (item,) = door.read(request, verified, secrets=SECRETS)
+
+    assert (item.kind, item.order_no) == ("record", "")
+    with pytest.raises(PayloadError, match="order"):
+        door.map(item, shop="", stages=None)
     with pytest.raises(PayloadError):
         door.map(PushItem("record", "k", "deliveryorder.confirm"), shop="", stages=None)
 
