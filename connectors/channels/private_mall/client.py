@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from django.utils.translation import gettext
 
-from config.errors import gettext_noop
+from config.errors import BadInput, gettext_noop
 from connectors.adapters import Access, Listed, ListedOrder, Outgoing, VendorRefusal
 from connectors.adapters.calls import check_status, get_secret, read_answer
 from connectors.channels.private_mall.lists import MODIFIED
@@ -136,14 +136,7 @@ class PrivateMallClient:
                 operation=operation,
                 method=method,
                 url=url,
-                headers=sign_call(
-                    get_secret(access, "secret", gettext_noop("签名密钥")),
-                    method=method,
-                    target=_read_target(url),
-                    body=b"",
-                    nonce=self._nonce(),
-                    now=access.clock(),
-                ),
+                headers=self._sign(method, _read_target(url)),
                 order_nos=order_nos,
                 is_effect=is_effect,
                 key=key,
@@ -156,6 +149,16 @@ class PrivateMallClient:
             )
         check_status(response)
         return response
+
+    def _sign(self, method: str, target: str) -> dict[str, str]:
+        """The headers of a call; raises ConnectorError for a key that is none."""
+        access = self._access
+        secret = get_secret(access, "secret", gettext_noop("签名密钥"))
+        nonce, now = self._nonce(), access.clock()
+        try:
+            return sign_call(secret, method=method, target=target, body=b"", nonce=nonce, now=now)
+        except BadInput as error:
+            raise ConnectorError(error.message, code=error.code, **error.params) from error
 
 
 def _read_target(url: str) -> str:

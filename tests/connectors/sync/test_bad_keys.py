@@ -1,0 +1,36 @@
+"""A key that is none is said on the connection and in its run; it breaks no worker."""
+
+from __future__ import annotations
+
+import pytest
+
+from config.tenancy.scope import for_environment
+from connectors.shops.models import Connection
+from connectors.sync.models import SyncRun
+from connectors.sync.reading import pull
+from connectors.sync.sweeps import sweep
+from connectors.sync.trying import try_connection
+from tests.connectors.sync.outside import VENDORS, Outside
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("app", VENDORS)
+def test_a_key_that_is_none_is_trouble_in_words_and_no_crash(outside: Outside, app: str) -> None:
+    _, secrets = outside.credentials(app)
+    connection = outside.connect(app, secrets=dict.fromkeys(secrets, "no key"))
+
+    trial = try_connection(
+        outside.environment, vendor=connection.vendor, base_url=connection.base_url,
+        config=connection.config, secrets=dict.fromkeys(secrets, "no key"), shop="",
+        now=outside.now(),
+    )  # fmt: skip
+    pulled = pull(outside.environment, connection.pk, **outside.tools)
+    if pulled is None:
+        sweep(outside.environment, connection.pk, **outside.tools)
+
+    assert not trial.ok
+    with for_environment(outside.environment, write=False):
+        row, run = Connection.objects.get(), SyncRun.objects.get()
+    assert (row.state, run.state) == (Connection.State.TROUBLE, SyncRun.State.FAILED)
+    assert row.trouble is not None
