@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from connectors.simulators.host import Host
 
 _LEDGER_SHOWN = 50
+# Nothing would be seen of these without a length: who names none gets one that shows.
+_SECONDS = {"wrong_clock": 1200.0, "slow_drip": 10.0, "delay_callback": 60.0, "stale_detail": 60.0}
 # What each fault looks like from outside, for the page.
 _WORDS = {
     "http_500": "应答 HTTP 500，调用没有生效",
@@ -100,13 +102,14 @@ class ControlApp:
     def _do(self, path: str, wish: dict[str, Any]) -> None:
         host = self._host
         if path == "/faults":
+            kind = str(wish["kind"])
             host.faults.switch(
                 str(wish.get("app", "*")),
                 str(wish.get("operation", "*")),
-                str(wish["kind"]),
+                kind,
                 page=None if wish.get("page") is None else int(wish["page"]),
                 times=None if wish.get("times") is None else int(wish["times"]),
-                seconds=float(wish.get("seconds", 0)),
+                seconds=float(wish.get("seconds", 0)) or _SECONDS.get(kind, 0.0),
             )
         elif path == "/faults/clear":
             host.faults.clear(str(wish.get("app", "*")), str(wish.get("operation", "*")))
@@ -219,7 +222,7 @@ th,td{{text-align:left;padding:.2rem .7rem;border-bottom:1px solid #8886}}
 <label>故障<select name="kind">{kinds}</select></label>
 <label>页（空为任意）<input name="page" type="number"></label>
 <label>次数（空为一直）<input name="times" type="number" min="1"></label>
-<label>秒<input name="seconds" type="number" step="any" value="0"></label>
+<label>秒（空为默认）<input name="seconds" type="number" step="any"></label>
 <button>打开故障</button></form>
 {faults}
 <form method="post" action="/_control/faults/clear"><input type="hidden" name="app" value="*">

@@ -495,6 +495,28 @@ def test_the_control_api_switches_faults_and_moves_the_clock(host: tuple[Host, E
     assert json.loads(_get(base + "/_control/state")[1])["apps"] == {"/echo": "echo"}
 
 
+@pytest.mark.parametrize("way", ["API", "page"])
+def test_every_fault_is_switched_by_api_and_by_page_and_is_one_that_shows(
+    host: tuple[Host, Echo, str], way: str
+) -> None:
+    """A clock that is wrong by nothing, a push that is late by nothing: nobody would see them."""
+    running, _, base = host
+    for kind in sorted(KINDS):
+        running.faults.clear()
+        if way == "API":
+            assert _post(base + "/_control/faults", {"kind": kind, "times": 2})[0] == 200
+        else:
+            form = f"app=echo&operation=*&kind={kind}&page=&times=2&seconds=".encode()
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            assert _call("POST", base + "/_control/faults", form, headers)[0] == 303
+        [fault] = running.faults.as_list()
+        assert (fault["kind"], fault["times"]) == (kind, 2)
+        needs = kind in {"wrong_clock", "slow_drip", "delay_callback", "stale_detail"}
+        assert (fault["seconds"] > 0) == needs, kind
+    _post(base + "/_control/faults", {"kind": "wrong_clock", "seconds": -700})
+    assert running.faults.as_list()[-1]["seconds"] == -700
+
+
 @pytest.mark.parametrize(
     ("path", "wish"),
     [
