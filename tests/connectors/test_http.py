@@ -250,6 +250,8 @@ def test_a_gzip_answer_is_opened():
     packed = gzip.compress("淤塞".encode())
     with server(reply(packed, headers=["Content-Encoding: gzip"])) as (port, _):
         assert get(port).body.decode() == "淤塞"
+    with server(reply(packed + packed, headers=["Content-Encoding: gzip"])) as (port, _):
+        assert get(port).body.decode() == "淤塞淤塞"  # a gzip body may have several members
 
 
 def test_a_gzip_bomb_is_cut_at_five_megabytes():
@@ -262,9 +264,17 @@ def test_a_gzip_bomb_is_cut_at_five_megabytes():
     assert caught.value.code == "too_large"
 
 
-def test_a_damaged_gzip_answer_is_an_error():
+WHOLE = gzip.compress(b'{"rows": []}' * 99)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"not gzip", WHOLE[:-1], WHOLE[: len(WHOLE) // 2], WHOLE + b"x", WHOLE * 99],
+    ids=["none", "cut", "half", "and more", "many"],
+)
+def test_a_damaged_gzip_answer_is_an_error(body):
     with (
-        server(reply(b"not gzip", headers=["Content-Encoding: gzip"])) as (port, _),
+        server(reply(body, headers=["Content-Encoding: gzip"])) as (port, _),
         pytest.raises(ConnectorError) as caught,
     ):
         get(port)
