@@ -65,10 +65,12 @@ _ADDRESS_COMPLETE = """
     如果(或(已结束, 非(地址可见)), 不适用(),
       且(非(是空(省)), 非(是空(市)), 或(非(是空(区县)), 无区县城市)))
 """
+# A platform stops orders for other reasons, too (a prescription to be checked): where it says one,
+# that is no review, and this cause would be wrong.
 _RISK = f"""
     如果({_OVER}, 不适用(),
       如果(属于(阶段, "已发货", "已签收"), 通过(),
-        如果(且(是空(风控标记), 阶段<>"平台暂停"), 通过(),
+        如果(且(是空(风控标记), 或(阶段<>"平台暂停", 非(是空(平台暂停原因)))), 通过(),
           如果(非(是空(付款时间)), 相隔分钟(付款时间, 渠道截至)<30,
             如果(货到付款, 相隔分钟(下单时间, 渠道截至)<30, 不适用())))))
 """

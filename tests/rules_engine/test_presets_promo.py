@@ -147,6 +147,16 @@ def test_open_review_explains_that_the_oms_has_nothing() -> None:
     assert seen.results["oms"] == "not_applicable"
 
 
+def test_an_order_its_platform_stops_for_another_reason_is_given_no_cause() -> None:
+    stopped = OLD | {"stage": Stage.PLATFORM_HOLD, "platform_hold": "处方药待审核"}
+
+    seen = judge("promo", tell(lines=[LOCKED], **stopped))
+    reviewed = judge("promo", tell(lines=[LOCKED], **stopped, risk_state="风控审核中"))
+
+    assert (seen.failing, seen.cause) == ((), "")
+    assert reviewed.cause == "地址触发风控"
+
+
 def test_incomplete_address_alone_costs_points_but_not_health() -> None:
     seen = judge("promo", tell(lines=[LOCKED], district="", **OLD | AT_WMS))
 
