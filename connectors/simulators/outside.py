@@ -14,7 +14,7 @@ import random
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -155,11 +155,13 @@ class _State:
         self.targets: dict[str, dict[str, str]] = {}
         self.synced: dict[str, dict[str, str]] = {}
         self.granted: dict[str, dict[str, dict[str, list[str]]]] = {}
+        self.offset_seconds = 0.0  # how far somebody has put the clock from real time
         if path.exists():
             kept = json.loads(path.read_text("utf-8"))
             self.started_at = datetime.fromisoformat(kept["started_at"])
             self.opened, self.targets = kept["opened"], kept["targets"]
             self.synced, self.granted = kept.get("synced", {}), kept.get("granted", {})
+            self.offset_seconds = kept.get("offset_seconds", 0.0)
         else:
             self.save()
 
@@ -175,6 +177,7 @@ class _State:
                     "targets": self.targets,
                     "synced": self.synced,
                     "granted": self.granted,
+                    "offset_seconds": self.offset_seconds,
                 },
                 ensure_ascii=False,
                 indent=1,
@@ -193,6 +196,9 @@ class Outside:
         self.tools = tools or Tools()
         self._lock = threading.RLock()
         self._state = _State(folder / STATE_FILE, self.tools.clock.now())
+        if not self.tools.clock.is_virtual:  # the day goes on from where somebody had put it
+            self.tools.clock.advance(timedelta(seconds=self._state.offset_seconds))
+            self.tools.clock.on_moved = self._keep_offset
         self.places = {
             spec.key: Place(
                 spec,
@@ -222,6 +228,11 @@ class Outside:
     def started_at(self) -> datetime:
         """The moment of the first board: what is before it is history."""
         return self._state.started_at
+
+    def _keep_offset(self, offset: timedelta) -> None:
+        with self._lock:
+            self._state.offset_seconds = offset.total_seconds()
+            self._state.save()
 
     def _keep_granted(self, key: str) -> None:
         """Remember what shops hold: what they agreed to outlives a restart."""

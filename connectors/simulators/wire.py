@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -15,13 +15,17 @@ from connectors.simulators.life import Life
 
 
 class Clock:
-    """The simulated world's time. `Clock()` runs with real time; `Clock(at=...)` stands until moved."""
+    """The simulated world's time. `Clock()` runs with real time; `Clock(at=...)` stands until moved.
+
+    `on_moved` is told how far from real time a clock that runs with it has been put.
+    """
 
     def __init__(self, at: datetime | None = None) -> None:
         self._lock = threading.Lock()
         self.is_virtual = at is not None
         self._at = at
         self._offset = timedelta(0)
+        self.on_moved: Callable[[timedelta], None] = lambda offset: None
 
     def now(self) -> datetime:
         """The moment it is, aware, UTC."""
@@ -40,6 +44,8 @@ class Clock:
                 self._at = moment
             else:
                 self._offset = moment - datetime.now(UTC)
+            offset = self._offset
+        self.on_moved(offset)
 
     def advance(self, delta: timedelta) -> None:
         """Move by a span."""
@@ -48,6 +54,8 @@ class Clock:
                 self._at += delta
             else:
                 self._offset += delta
+            offset = self._offset
+        self.on_moved(offset)
 
 
 @dataclass(frozen=True)

@@ -177,6 +177,21 @@ def test_payments_found_are_found_again_in_their_turn(folder):
     assert second.qimen.wms.is_held(lost.order_no)
 
 
+def test_a_clock_that_was_put_forward_is_so_after_a_restart(folder):
+    """Or orders that were told would not be born yet, and what was done to them be lost."""
+    first = Outside(folder, (PLACE,))
+    first.open("women")
+    born = len(first.places["women"].store)
+    first.tools.clock.advance(timedelta(hours=2))
+    first.grow(first.tools.clock.now())
+
+    second = Outside(folder, (PLACE,))
+
+    assert len(second.places["women"].store) >= len(first.places["women"].store) > born
+    ahead = second.tools.clock.now() - datetime.now(UTC)
+    assert timedelta(minutes=119) < ahead < timedelta(minutes=121)
+
+
 def test_a_state_that_an_older_demo_kept_is_read(folder):
     lost = Demo(folder).find(lambda life: life.cause == CALLBACK_LOST)[0]
     kept = json.loads((folder / "state.json").read_text("utf-8"))
