@@ -142,16 +142,18 @@ class TrimScopedTables(migrations.operations.base.Operation):
     def state_forwards(self, app_label: str, state: Any) -> None:
         """Both fields lose their index.
 
-        Read from the models' states: asking for `state.apps` here would build all models anew at
-        every later change, which made ten seconds of a second's migrations.
+        Read from the models' states, and all of them changed before models are built anew: each
+        change through `alter_field` builds every related model, which is nearly all.
         """
-        for (label, model_name), model in list(state.models.items()):
+        changed = set()
+        for (label, model_name), model in state.models.items():
             if label != app_label or not {"tenant", "environment"} <= model.fields.keys():
                 continue
             for name in ("tenant", "environment"):
-                field = model.fields[name].clone()
+                field = model.fields[name] = model.fields[name].clone()
                 field.db_index = False
-                state.alter_field(app_label, model_name, name, field, True)
+            changed.add((label, model_name))
+        state.reload_models(changed, delay=False)
 
     def database_backwards(self, *args: Any) -> None:
         """Nothing that is read depends on them."""
