@@ -102,9 +102,13 @@ def work_queues(environment: Environment, *, clock: Callable[[], datetime] = tim
         connections = list_queues(now=clock())
     new = 0
     for connection_id in connections:
-        fetched = consume(environment, connection_id, clock=clock)
-        if fetched:
-            work_job(environment, Job(INBOXING, connection_id), clock=clock)
+        try:
+            fetched = consume(environment, connection_id, clock=clock)
+            if fetched:
+                work_job(environment, Job(INBOXING, connection_id), clock=clock)
+        except Exception:  # noqa: BLE001 - one shop of several: the others' messages wait as well
+            log.exception("the queue of connection %d could not be fetched", connection_id)
+            continue
         new += fetched
     return new
 
