@@ -40,6 +40,8 @@ from connectors.simulators.platforms import APP_NAMES, build_apps, point_at
 from connectors.simulators.scenario import LIVE_PER_MINUTE, Day
 
 STATE_FILE = "state.json"
+# A restart calls back once more what happened this long before the stop, and all that came since.
+REPEATED, NOTED_EVERY = timedelta(minutes=30), timedelta(minutes=1)
 KEYS_FOLDER, TRUTH_FOLDER, DEEDS_FOLDER = "keys", "truth", "deeds"
 
 
@@ -78,7 +80,9 @@ class Place:
         folder: Path,
         tools: Tools,
         started_at: datetime,
+        called_until: datetime,
     ) -> None:
+        """`called_until`: what happened before has been called back by an earlier start."""
         self.spec = spec
         self.keys = Keys.load_or_create(keys_folder(folder, spec.key))
         shops = {
@@ -94,7 +98,7 @@ class Place:
         self.journal = Journal(folder / DEEDS_FOLDER / spec.key)
         self.apps = build_apps(
             self.store, tools.clock, tools.faults, tools.outbox, self.keys,
-            since=started_at, on_synced=_let_flow,
+            since=called_until, on_synced=_let_flow,
         )  # fmt: skip
 
     def list_tokens(self) -> dict[str, Any]:
@@ -155,6 +159,7 @@ class _State:
         self.targets: dict[str, dict[str, str]] = {}
         self.synced: dict[str, dict[str, str]] = {}
         self.granted: dict[str, dict[str, dict[str, list[str]]]] = {}
+        self.alive_at = self.started_at  # about when it was last seen to run
         self.offset_seconds = 0.0  # how far somebody has put the clock from real time
         if path.exists():
             kept = json.loads(path.read_text("utf-8"))
@@ -162,8 +167,15 @@ class _State:
             self.opened, self.targets = kept["opened"], kept["targets"]
             self.synced, self.granted = kept.get("synced", {}), kept.get("granted", {})
             self.offset_seconds = kept.get("offset_seconds", 0.0)
+            self.alive_at = datetime.fromisoformat(kept.get("alive_at", kept["started_at"]))
         else:
             self.save()
+
+    @property
+    def called_until(self) -> datetime:
+        """Callbacks of what happened before need not go out again after a restart. What was on its
+        way when it stopped does: a platform's callbacks come at least once."""
+        return max(self.started_at, self.alive_at - REPEATED)
 
     def save(self) -> None:
         """Write it, atomically."""
@@ -178,6 +190,7 @@ class _State:
                     "synced": self.synced,
                     "granted": self.granted,
                     "offset_seconds": self.offset_seconds,
+                    "alive_at": self.alive_at.isoformat(),
                 },
                 ensure_ascii=False,
                 indent=1,
@@ -205,6 +218,7 @@ class Outside:
                 folder,
                 self.tools,
                 self._state.started_at,
+                self._state.called_until,
             )
             for spec in places
         }
@@ -244,6 +258,9 @@ class Outside:
     def grow(self, now: datetime) -> None:
         """Bear the live orders of every open place."""
         with self._lock:
+            if abs(now - self._state.alive_at) >= NOTED_EVERY:
+                self._state.alive_at = now
+                self._state.save()
             for place in self.places.values():
                 place.grow(now)
 

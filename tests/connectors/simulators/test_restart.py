@@ -192,6 +192,43 @@ def test_a_clock_that_was_put_forward_is_so_after_a_restart(folder):
     assert timedelta(minutes=119) < ahead < timedelta(minutes=121)
 
 
+def test_a_restart_calls_back_what_it_may_have_missed_and_not_the_whole_day(folder):
+    """An hour of live orders, a stop of a quarter of an hour, and every callback at least once."""
+    told = []
+
+    def start(at):
+        demo = Demo(folder, at)
+        demo.outbox = demo.outside.tools.outbox
+        demo.outbox.transport = lambda url, headers, body: told.append(body) or (200, b"success")
+        demo.outside.point("women", {"mall": "http://us/in", "alipay": "http://us/in"})
+        return demo
+
+    first = start(START)
+    first.outside.open("women")
+    for _ in range(60):
+        first.clock.advance(timedelta(minutes=1))
+        first.outside.host.pump()
+    before = set(told)
+    told.clear()
+
+    second = start(first.clock.now() + timedelta(minutes=15))
+    second.outside.host.pump()
+
+    again = [body for body in told if body in before]
+    whole = Demo(folder, second.clock.now()).place
+    feed = whole.apps["mall"]._feed
+    feed._since = START
+    due = {life.order_no for moment, _, life in feed.due(second.clock.now()) if moment > START}
+    heard = {
+        life.order_no
+        for life in whole.store.of("private_mall")
+        if any(life.order_no.encode() in body for body in before | set(told))
+    }
+    assert heard == due
+    assert 0 < len(again) < len(before) * 0.6
+    assert len(told) > len(again)
+
+
 def test_a_state_that_an_older_demo_kept_is_read(folder):
     lost = Demo(folder).find(lambda life: life.cause == CALLBACK_LOST)[0]
     kept = json.loads((folder / "state.json").read_text("utf-8"))
