@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from config.errors import NotFound, WrongState, gettext_noop
@@ -29,6 +30,7 @@ from connectors.orders.statuses import (
     PRESALE_LABELS,
     REFUND_LABELS,
     STAGE_LABELS,
+    Stage,
 )
 from frontend.context import find_url
 from frontend.drawings import draw_ring
@@ -95,6 +97,7 @@ def order_detail(request: Any, public_id: str) -> HttpResponse:
         "same_cause": _find_same_cause(score),
         "amount_fen": amount_of(order),
         "tags": _list_tags(order),
+        "is_unmapped": order.stage == Stage.UNKNOWN,
         "node_label": labels.get(order.node, ""),
         "node_dwell": dwell.get(order.node),
         "hold": hold,
@@ -158,9 +161,23 @@ def _find_same_cause(score: Score | None) -> dict[str, Any] | None:
     return row | {"url": f"{reverse('order_list')}?{address}"}
 
 
+# Flags that are said by their name alone.
+_FLAGS: dict[str, Any] = {
+    "partial_refund": gettext_lazy("部分退款"),
+    "address_change_pending": gettext_lazy("地址修改待确认"),
+    "oversold": gettext_lazy("超卖"),
+    "buyer_urged": gettext_lazy("买家催发货"),
+    "is_credit_pay": gettext_lazy("先用后付"),
+    "is_cod": gettext_lazy("货到付款"),
+}
+
+
 def _list_tags(order: Order) -> list[str]:
     """What the channel, the gateway and the flags say, in a word each."""
-    tags = [str(order.shop), _("渠道：%(stage)s") % {"stage": _(STAGE_LABELS[order.stage])}]
+    stage = _(STAGE_LABELS[order.stage])
+    tags = [str(order.shop), _("渠道：%(stage)s") % {"stage": stage}]
+    if order.raw_status and order.raw_status != stage:
+        tags.append(_("平台状态：%(status)s") % {"status": order.raw_status})
     if order.gateway_status:
         label = _(PAYMENT_LABELS.get(order.gateway_status, order.gateway_status))
         tags.append(_("网关：%(status)s") % {"status": label})
@@ -173,8 +190,9 @@ def _list_tags(order: Order) -> list[str]:
             tags.append(_(labels.get(value, value)))
     if order.risk_state:
         tags.append(_("风控：%(words)s") % {"words": order.risk_state})
-    if order.is_cod:
-        tags.append(_("货到付款"))
+    if order.platform_hold:
+        tags.append(_("平台暂停：%(words)s") % {"words": order.platform_hold})
+    tags += [str(label) for name, label in _FLAGS.items() if getattr(order, name)]
     if order.is_history and not order.is_watched:
         tags.append(_("历史导入，不告警不挂起"))
     return tags

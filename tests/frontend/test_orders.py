@@ -215,6 +215,33 @@ def test_the_order_page_says_what_is_wrong_and_prints_the_sum(world: World) -> N
     assert "王小明" not in text
 
 
+def test_the_order_page_shows_the_platform_s_own_status_and_every_flag(world: World) -> None:
+    with for_environment(world.production):
+        plain = make_order(raw_status="待发货")  # said as we say it
+        marked = make_order(
+            stage="unknown",
+            raw_status="WAIT_AI_AUDIT",
+            risk_state="地址待核实",
+            platform_hold="处方药待审核",
+            **dict.fromkeys(("partial_refund", "address_change_pending", "oversold"), True),
+            **dict.fromkeys(("buyer_urged", "is_credit_pay", "is_cod"), True),
+        )
+    client = sign_in(world)
+
+    first, second = (client.get(f"/orders/{o.public_id}/") for o in (plain, marked))
+
+    assert first.context["tags"][1:] == ["渠道：待发货"]
+    assert 'data-testid="say-stage"' not in first.content.decode()
+    assert second.context["tags"][1:] == [
+        "渠道：未知",
+        "平台状态：WAIT_AI_AUDIT",
+        "风控：地址待核实",
+        "平台暂停：处方药待审核",
+        *("部分退款", "地址修改待确认", "超卖", "买家催发货", "先用后付", "货到付款"),
+    ]
+    assert 'data-testid="say-stage"' in second.content.decode()
+
+
 def test_the_trace_gives_the_value_of_every_part(world: World) -> None:
     order = seed_bad_order(world)
 
