@@ -29,11 +29,12 @@ def score_as_of(arguments: argparse.Namespace) -> dict[str, Any]:
     from rules_engine.scoring.models import Score
 
     moment = arguments.as_of
+    folder = setting.find_folder("olist_mapping.yaml", arguments.data)  # before anything is made
     environment = setting.make_environment()
     with for_environment(environment):
         document = yaml.safe_load((setting.DATA / "olist_12.yaml").read_text(encoding="utf-8"))
         install_rule_set(document["content"], origin="tests/data/olist_12.yaml", now=moment)
-    setting.import_folder(environment, "olist_mapping.yaml", arguments.data, moment)
+    setting.import_folder(environment, folder, moment)
     with for_environment(environment, write=False):
         bought = Order.objects.exclude(placed_at__gt=moment).order_by("pk")
         ids = list(bought.values_list("pk", flat=True))

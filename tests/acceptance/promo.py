@@ -28,10 +28,11 @@ def find_stuck(arguments: argparse.Namespace) -> dict[str, Any]:
     from rules_engine.scoring.services import list_due_order_ids
 
     moment = arguments.as_of
+    folder = setting.find_folder("promo_mapping.yaml", arguments.data)  # before anything is made
     environment = setting.make_environment()
     with for_environment(environment):
         presets.install("promo", moment)
-    setting.import_folder(environment, "promo_mapping.yaml", arguments.data, moment)
+    setting.import_folder(environment, folder, moment)
     with for_environment(environment, write=False):
         due = list_due_order_ids()
     setting.score_all(environment, due, now=moment)

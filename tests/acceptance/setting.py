@@ -66,22 +66,23 @@ def run(work: Callable[[], dict[str, Any]]) -> int:
 
 
 def prepare(folder: Path) -> None:
-    """Point the settings at a temporary folder, load Django, migrate."""
+    """Point the settings at a temporary folder, load Django."""
     os.environ["HEDAO_DATA"] = str(folder)
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
     os.environ.setdefault("LOG_LEVEL", "WARNING")
     sys.path.insert(0, str(ROOT))
     import django
-    from django.core.management import call_command
 
     django.setup()
-    call_command("migrate", verbosity=0, interactive=False, stdout=sys.stderr)
 
 
 def make_environment() -> Any:
-    """A tenant, division and production environment of this run only, in Asia/Shanghai."""
+    """Migrate; a tenant, division and production environment of this run only, in Asia/Shanghai."""
+    from django.core.management import call_command
+
     from config.tenancy.models import Division, Environment, Tenant
 
+    call_command("migrate", verbosity=0, interactive=False, stdout=sys.stderr)
     name = f"acceptance-{secrets.token_hex(6)}"
     tenant = Tenant.objects.create(name=name)
     division = Division.objects.create(tenant=tenant, name=name)
@@ -90,16 +91,23 @@ def make_environment() -> Any:
     )
 
 
-def import_folder(environment: Any, mapping_name: str, folder: Path, as_of: datetime) -> None:
-    """Import a set of files through the same service as the workers."""
+def find_folder(mapping_name: str, folder: Path) -> tuple[Any, Any]:
+    """The mapping and the files it asks for; AppError names one that is missing."""
     from connectors.tabular.mapping import find_files, load_mapping
-    from connectors.tabular.services import run_import
 
     mapping = load_mapping(DATA / mapping_name)
+    return mapping, find_files(mapping, folder)
+
+
+def import_folder(environment: Any, found_folder: tuple[Any, Any], as_of: datetime) -> None:
+    """Import what `find_folder` found through the same service as the workers."""
+    from connectors.tabular.services import run_import
+
+    mapping, files = found_folder
     found = run_import(
         environment,
         mapping=mapping,
-        files=find_files(mapping, folder),
+        files=files,
         complete_until=as_of,
         now=as_of,
         is_history=True,

@@ -21,13 +21,12 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 AS_OF = datetime(2025, 11, 11, 6, 32, tzinfo=UTC)
 
 
-def test_a_promo_day_comes_in_whole(world, shared_data):
+def test_a_promo_day_comes_in_whole_and_a_second_import_changes_nothing(world, shared_data):
     mapping = load_mapping(DATA / "promo_mapping.yaml")
     files = find_files(mapping, shared_data / "promo" / "day")
+    arguments = {"mapping": mapping, "files": files, "complete_until": AS_OF, "now": AS_OF}
 
-    run = run_import(
-        world.production, mapping=mapping, files=files, complete_until=AS_OF, now=AS_OF
-    )
+    run = run_import(world.production, **arguments)
 
     assert (run.state, run.counts["bad_rows"], run.notices) == ("done", 0, [])
     with for_environment(world.production):
@@ -53,14 +52,6 @@ def test_a_promo_day_comes_in_whole(world, shared_data):
         assert set(Source.objects.values_list("kind", "complete_until")) == {
             (kind, AS_OF) for kind in ("channel", "gateway", "oms", "wms")
         }
-
-
-def test_a_second_import_of_a_promo_day_changes_nothing(world, shared_data):
-    mapping = load_mapping(DATA / "promo_mapping.yaml")
-    files = find_files(mapping, shared_data / "promo" / "day")
-    arguments = {"mapping": mapping, "files": files, "complete_until": AS_OF, "now": AS_OF}
-    run_import(world.production, **arguments)
-    with for_environment(world.production):
         before = set(Order.objects.values_list("order_no", "revision", "received_at"))
 
     run = run_import(world.production, **arguments)
