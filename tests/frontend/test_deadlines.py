@@ -13,12 +13,16 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from config.tenancy.scope import for_environment
+from connectors.orders.canonical import CanonicalReceipt
 from connectors.orders.deadlines import DEADLINE_TABLE
 from connectors.orders.models import Order
+from connectors.orders.services import receive
+from frontend.demo.services import score_history
 from frontend.pages.deadlines import PAGE_SIZE
 from frontend.wording import describe_countdown
+from rules_engine.presets import install
 from rules_engine.scoring.models import ScoreChange
-from tests.factories import NOW, World, make_order, publish_document
+from tests.factories import NOW, World, make_order, make_sources, publish_document
 from workflows.reconciliation.countdown import CLASSES, count_due, due_orders, silent_orders
 
 pytestmark = pytest.mark.django_db
@@ -125,6 +129,29 @@ def test_silent_orders_are_listed_before_their_forty_eight_hours_end(world: Worl
 
     assert numbers(page) == ["QUIETER", "QUIET", "UNDATED"]
     assert "没有任何来源说起" in page
+
+
+@pytest.mark.parametrize(("late", "listed"), [("", ["LOST"]), ("oms", [])])
+def test_a_lost_order_is_listed_as_silent_with_its_first_score_and_none_of_a_late_feed(
+    world: World, late: str, listed: list[str]
+) -> None:
+    now = timezone.now()
+    with for_environment(world.production):
+        install("promo", now)
+        sources = make_sources(now, late=late)
+        due(30, now=now, order_no="LOST", paid_at=now - HOUR / 2)
+        due(30, now=now, order_no="YOUNG", placed_at=now - HOUR / 6)
+        due(30, now=now, order_no="THERE", paid_at=now - HOUR / 2)
+        there = CanonicalReceipt(order_no="THERE", received_at=now - HOUR / 4)
+        receive([there], source=sources["oms"], now=now)
+    score_history(world.production, now=now)
+
+    page = read(sign_in(world), "/deadlines/?left=silent")
+
+    assert numbers(page) == listed
+    with for_environment(world.production, write=False):
+        left = Order.objects.get(order_no="LOST").deadline_at - now
+    assert timedelta() < left < 48 * HOUR
 
 
 def test_the_classes_touch_without_gap_or_overlap(world: World) -> None:
