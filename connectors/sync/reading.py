@@ -46,10 +46,17 @@ FIRST_REACH = timedelta(hours=24)  # of a connection that was never read; more i
 WINDOWS_PER_RUN = 8
 TRIES_PER_WINDOW = 3
 BUDGET = timedelta(seconds=45)  # then whatever else waits has its turn, and it goes on
+# A window of so many details that it outlasts this is left in the middle: what was read of it is
+# not read again. Well below the task's own limit, which would end it in the middle of anything.
+WINDOW_GRACE = timedelta(seconds=150)
 # A detail read this long after a change was certainly made with it.
 SURE_AFTER = timedelta(seconds=60)
 # What the map of a channel with a review list is told of an order on it.
 REVIEW_HINT: Mapping[str, Any] = {"in_risk_review": True}
+
+
+class _OutOfTime(Exception):
+    """A window takes too long for one run: it goes on with what is missing."""
 
 
 @dataclass
@@ -214,6 +221,8 @@ class _Reader:
                     break
         except ConnectorError as failure:
             error = failure
+        except _OutOfTime:
+            is_caught_up = False
         self._close(error, is_caught_up=is_caught_up)
         return Pulled(self.run, self.progress.taken, is_caught_up, error)
 
@@ -235,15 +244,17 @@ class _Reader:
         """
         now, stream = self.session.clock(), REVIEW_STREAM
         rules = self.session.list_rules(stream)
-        found: list[ListedOrder] = []
+        seen: dict[str, ListedOrder] = {}
         page = rules.first_page
         while True:
             listed = self._list_reviews(page, now - rules.reach, now)
-            found.extend(listed.rows)
-            if len(listed.rows) < rules.page_size:
+            before = len(seen)
+            seen |= {row.order_no or repr(row.payload): row for row in listed.rows}
+            # The same page told again and again brings nobody new and has no end.
+            if len(listed.rows) < rules.page_size or len(seen) == before:
                 break
             page += 1
-        self.in_review = frozenset(row.order_no for row in found)
+        found, self.in_review = list(seen.values()), frozenset(seen)
         with for_environment(self.environment, write=False):
             known = dict(
                 Order.objects.waiting()
@@ -270,6 +281,7 @@ class _Reader:
         """Details, then one transaction: log, rows, quarantine, and a longer lease."""
         if not rows:
             return
+        calls = self.session.calls
         readings, failures = read_details(
             self.session, rows, environment=self.environment, in_review=self.in_review
         )
@@ -286,6 +298,8 @@ class _Reader:
                 put_aside(self.session.connection, reading, error, now=self.session.clock())
             taken += Taken(quarantined=len(failures))
         self.progress.add(taken, len(rows))
+        if self.session.calls > calls and self.session.clock() >= self.deadline + WINDOW_GRACE:
+            raise _OutOfTime
 
     def _renew(self) -> None:
         """Keep the lease, in the transaction in force; raises when somebody has taken over."""
@@ -375,6 +389,7 @@ class _Pages:
                 yield self._list(page=page).rows
             return
         page, cursor = self.rules.first_page, ""
+        used: set[str] = set()
         while True:
             listed = self._list(page=page, cursor=cursor)
             if listed.total is not None:
@@ -383,13 +398,14 @@ class _Pages:
             if self.rules.paging is Paging.CURSOR:
                 if not listed.next_cursor:
                     return
-                if listed.next_cursor == cursor:
+                if listed.next_cursor in used | {cursor}:
                     raise ConnectorError(
                         gettext_noop("列表的下一页标记没有前进，已停止，稍后重读"),
                         code="stuck_cursor",
                         retry=Retry.SAFE,
                     )
                 cursor = listed.next_cursor
+                used.add(cursor)
             elif self._is_last(listed, page):
                 return
             page += 1

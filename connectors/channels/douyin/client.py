@@ -137,8 +137,9 @@ class DouyinClient:
         page = 0
         while True:
             data = self._search(
-                LISTS["review"], made_at, made_at + _SECOND, page=page, size=PAGE_SIZE
-            )
+                LISTS["review"], made_at, made_at + _SECOND, page=page, size=PAGE_SIZE,
+                order_nos=(order_no,),
+            )  # fmt: skip
             rows = data.many("shop_order_list")
             if any(_read_number(row) == order_no for row in rows):
                 return True
@@ -147,7 +148,14 @@ class DouyinClient:
                 return False
 
     def _search(
-        self, found: _List, start: datetime, end: datetime, *, page: int, size: int
+        self,
+        found: _List,
+        start: datetime,
+        end: datetime,
+        *,
+        page: int,
+        size: int,
+        order_nos: tuple[str, ...] = (),
     ) -> Reader:
         params: dict[str, object] = {
             f"{found.time}_start": int(start.timestamp()),
@@ -159,7 +167,7 @@ class DouyinClient:
         }
         if found.is_review:
             params["abnormal_order"] = _ABNORMAL_REVIEW
-        return self._call("order.searchList", params)
+        return self._call("order.searchList", params, order_nos=order_nos)
 
     # -- tokens ------------------------------------------------------------------------------------
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from config.tenancy.scope import for_environment
+from connectors.adapters import Listed, ListedOrder
+from connectors.channels.douyin.client import DouyinClient
+from connectors.channels.private_mall.client import PrivateMallClient
 from connectors.orders.models import Order
 from connectors.shops.models import Connection
 from connectors.simulators.life import Life, LifeLine
@@ -150,6 +154,53 @@ def test_a_list_whose_reader_was_killed_is_read_again_when_its_lease_has_run_out
     with for_environment(outside.environment, write=False):
         runs = SyncRun.objects.order_by("pk").values_list("state", "error_code")
         assert list(runs) == [("failed", "abandoned"), ("done", "")]
+
+
+def test_a_window_of_more_details_than_a_run_has_time_for_goes_on_with_the_rest(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside.add(*[make_life(outside, n, minutes_ago=20) for n in range(120)])
+    connection = outside.connect("tmall")
+    monkeypatch.setattr(reading, "WINDOW_GRACE", timedelta(seconds=-45))
+
+    runs = [pull(outside.environment, connection.pk, **outside.tools) for _ in range(4)]
+
+    done = [(run.is_caught_up, run.error, run.run.state) for run in runs if run is not None]
+    assert done == [(False, None, "partial")] * 3 + [(True, None, "done")]
+    assert len(stored(outside)) == 120
+    with for_environment(outside.environment, write=False):
+        details = CallOrder.objects.filter(call__operation="taobao.trade.fullinfo.get")
+        assert details.count() == 120  # what was read is not read again
+
+
+def test_a_list_that_goes_round_in_circles_has_an_end(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cursors that lead back, a review list that tells the same full page for ever."""
+    mall, douyin = outside.connect("mall"), outside.connect("douyin")
+    rows = tuple(ListedOrder(f"R{n}", payload={"order_no": f"R{n}"}) for n in range(100))
+    circle = {"": "a", "a": "b", "b": "a"}
+    monkeypatch.setattr(
+        PrivateMallClient, "list_orders",
+        lambda self, *_, cursor, **__: Listed(rows, next_cursor=circle[cursor]),
+    )  # fmt: skip
+    whole = DouyinClient.list_orders
+
+    def tell_again(self: DouyinClient, stream: str, *window: Any, **place: Any) -> Listed:
+        if stream == "review":
+            return Listed(rows, total=10_000, has_more=True)
+        return whole(self, stream, *window, **place)
+
+    monkeypatch.setattr(DouyinClient, "list_orders", tell_again)
+
+    stuck = pull(outside.environment, mall.pk, **outside.tools)
+    read = pull(outside.environment, douyin.pk, **outside.tools)
+
+    assert stuck is not None
+    assert stuck.error is not None
+    assert stuck.error.code == "stuck_cursor"
+    assert read is not None
+    assert read.is_caught_up
 
 
 def test_orders_that_change_while_being_paged_are_not_lost(outside: Outside) -> None:
