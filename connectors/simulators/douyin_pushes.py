@@ -14,6 +14,7 @@ from connectors.simulators.douyin_orders import status_of
 from connectors.simulators.feeds import Feed
 from connectors.simulators.life import Life
 from connectors.simulators.outbox import Outbox
+from connectors.simulators.payments import number_of
 from connectors.simulators.reading import paid_moment
 from connectors.simulators.wire import Store
 
@@ -66,7 +67,6 @@ class Pushes:
         self._outbox, self._app, self._app_key, self._secret = outbox, app, app_key, secret
         self.sign_method = sign_method
         self._random = random.Random(5)  # noqa: S311 - it only shuffles
-        self._sent = 0
 
     def collect(self, url: str, shop_ids: dict[str, int], now: datetime) -> None:
         """Hand what is due to the outbox, in no order. Without an address it is lost."""
@@ -96,11 +96,10 @@ class Pushes:
         }
 
     def _send(self, url: str, tag: str, order_no: str, data: dict[str, Any]) -> None:
-        self._sent += 1
         at = data.get("update_time", 0)
         message = {
             "tag": tag,
-            "msg_id": f"{self._sent}:0:{order_no}:{at}:{at}",
+            "msg_id": f"{number_of(f'{tag} {order_no} {at}', 10)}:0:{order_no}:{at}:{at}",
             "data": json.dumps(data, ensure_ascii=False, separators=(",", ":")),
         }
         body = json.dumps([message], ensure_ascii=False, separators=(",", ":")).encode()

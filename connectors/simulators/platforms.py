@@ -57,9 +57,9 @@ def build_apps(
     `on_synced` is told of an order whose payment the mall found after all. The buckets are wider
     than the platforms': a first read of a whole day should not take an hour on a desk.
     """
-    tmall = Tmall(store, clock, faults, keys.tmall)
+    tmall = Tmall(store, clock, faults, keys.tmall, messages_since=since)
     for shop in keys.tmall.shops:  # the permission a seller gives once, kept through restarts
-        tmall.messages.permit(shop.shop, shop.shop_id, _TOPICS, clock.now())
+        tmall.messages.keep_permission(shop.shop, shop.shop_id, _TOPICS)
     return {
         "tmall": tmall,
         "douyin": Douyin(store, clock, faults, outbox, keys.douyin, push_since=since),

@@ -72,12 +72,15 @@ class Tmall:
         burst: float = 2000.0,
         daily_quota: int = 10_000_000,
         repeat_messages_after: timedelta = timedelta(minutes=1),
+        messages_since: datetime | None = None,
     ) -> None:
         self.store, self.clock, self.faults, self.keys = store, clock, faults, keys
         self.daily_quota = daily_quota
         self.index = ChangeIndex(store, self.name)
         now = clock.now()
-        self.messages = Messages(store, faults, self.name, now, repeat_messages_after)
+        self.messages = Messages(
+            store, faults, self.name, messages_since or now, repeat_messages_after
+        )
         self.memos: dict[str, Memo] = {}
         self.on_done: Told = tell_nobody
         self._bucket = Bucket(rate_per_second, burst)

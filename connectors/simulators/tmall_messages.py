@@ -13,6 +13,7 @@ from typing import Any
 from connectors.simulators.faults import CALLBACK_KINDS, Faults
 from connectors.simulators.feeds import Feed
 from connectors.simulators.life import Life
+from connectors.simulators.payments import number_of
 from connectors.simulators.reading import beijing_text, paid_moment
 from connectors.simulators.tmall_words import number, status_of, type_of, yuan
 from connectors.simulators.wire import Store
@@ -66,11 +67,14 @@ class Messages:
         self._permits: dict[str, frozenset[str]] = {}  # shop -> topics
         self._sellers: dict[str, tuple[str, str]] = {}  # shop -> user id, nick
         self._waiting: OrderedDict[int, _Message] = OrderedDict()
-        self._last = 7_000_000_000_000  # the number of the newest message
 
     def permit(self, shop: str, user_id: str, topics: Collection[str], now: datetime) -> None:
         """A seller lets the app hear topics; they replace those of the last permission."""
         self.collect(now)
+        self.keep_permission(shop, user_id, topics)
+
+    def keep_permission(self, shop: str, user_id: str, topics: Collection[str]) -> None:
+        """What a seller permitted long ago still holds: nothing since is lost by it."""
         with self._lock:
             self._permits[shop] = frozenset(topics)
             self._sellers[shop] = (user_id, shop)
@@ -85,11 +89,10 @@ class Messages:
                 kind = fault.kind if fault is not None else ""
                 if kind == "drop_callback":
                     continue
-                self._put(life, topic, moment, now)
+                late = timedelta(seconds=fault.seconds if fault and "delay" in kind else 0)
+                self._put(life, topic, moment, now + late)
                 if kind == "duplicate_callback":
-                    self._put(life, topic, moment, now)
-                elif fault is not None:  # delay_callback
-                    self._waiting[self._last].due = now + timedelta(seconds=fault.seconds)
+                    self._put(life, topic, moment, now, copy=" again")
 
     def consume(self, quantity: int, now: datetime) -> list[dict[str, Any]]:
         """Messages that are due, oldest first; each rests then until it is confirmed or repeated."""
@@ -124,8 +127,10 @@ class Messages:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def _put(self, life: Life, topic: str, moment: datetime, due: datetime) -> None:
-        self._last += 1
+    def _put(self, life: Life, topic: str, moment: datetime, due: datetime, copy: str = "") -> None:
+        # Steady, also over a restart: another message with a number that was told is no message.
+        told = f"{life.order_no} {topic} {moment.isoformat()}{copy}"
+        message = int("4" + number_of(told, 18))
         user_id, nick = self._sellers[life.shop]
         content = {
             "tid": number(life.order_no),
@@ -139,4 +144,4 @@ class Messages:
             "modified": beijing_text(moment),
         }
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-        self._waiting[self._last] = _Message(self._last, topic, user_id, nick, moment, text, due)
+        self._waiting[message] = _Message(message, topic, user_id, nick, moment, text, due)

@@ -229,6 +229,46 @@ def test_a_restart_calls_back_what_it_may_have_missed_and_not_the_whole_day(fold
     assert len(told) > len(again)
 
 
+def test_a_message_keeps_its_number_over_a_restart_and_a_new_one_has_never_been_told(folder):
+    """A receiver's table of messages must neither take a new one for known nor count one twice."""
+
+    def told(demo):
+        top = demo.place.apps["tmall"].messages.consume(10_000, demo.clock.now())
+        return {
+            **{one["id"]: one["content"] for one in top},
+            **{one["msg_id"]: one["data"] for body in pushed for one in json.loads(body)},
+        }
+
+    def start(at):
+        pushed.clear()
+        demo = Demo(folder, at)
+        demo.outside.tools.outbox.transport = lambda url, headers, body: (
+            pushed.append(body) or (200, b'{"code":0,"msg":"success"}')
+        )
+        demo.outside.point("women", {"douyin": "http://us/in"})
+        return demo
+
+    pushed: list[bytes] = []
+    first = start(START)
+    first.outside.open("women")
+    first.clock.advance(timedelta(minutes=20))
+    first.outside.grow(first.clock.now())
+    first.outside.host.pump()
+    before = told(first)
+
+    second = start(first.clock.now())
+    second.outside.host.pump()
+    assert told(second) == before  # nothing has happened since
+    second.clock.advance(timedelta(minutes=20))
+    second.outside.grow(second.clock.now())
+    second.outside.host.pump()
+    after = told(second)
+
+    assert len(before) > 100
+    assert all(after[number] == content for number, content in before.items() if number in after)
+    assert len(set(after) - set(before)) > 100
+
+
 def test_a_state_that_an_older_demo_kept_is_read(folder):
     lost = Demo(folder).find(lambda life: life.cause == CALLBACK_LOST)[0]
     kept = json.loads((folder / "state.json").read_text("utf-8"))
