@@ -19,7 +19,14 @@ from connectors.orders.models import Order
 from connectors.shops.models import Connection, SourceKind
 from connectors.sync.leases import hold_stream
 from connectors.sync.limits import Limiter
-from connectors.sync.models import BackfillRun, CallLog, Cursor, InboundMessage, SyncRun
+from connectors.sync.models import (
+    BackfillRun,
+    CallLog,
+    Cursor,
+    InboundMessage,
+    Quarantine,
+    SyncRun,
+)
 from connectors.sync.pushes import INBOX
 from connectors.sync.reading import CREATED_STREAM, MAIN_STREAM, find_slot, read_orders
 from connectors.sync.registry import get_connector
@@ -192,6 +199,10 @@ def forget_old(*, now: datetime) -> None:
     InboundMessage.objects.filter(received_at__lt=now - KEEP_PAYLOADS).exclude(
         Q(payload_sealed="") | Q(state=InboundMessage.State.WAITING)
     ).update(payload_sealed="")
+    # What could be read after all is in its order; what was ignored stays, or it would come again.
+    Quarantine.objects.filter(
+        state=Quarantine.State.MENDED, settled_at__lt=now - KEEP_PAYLOADS
+    ).delete()
     forget_asked(now=now)
 
 

@@ -45,7 +45,7 @@ from connectors.shops.connections import (
     store_tokens,
 )
 from connectors.shops.models import Connection
-from connectors.sync.limits import Limiter, get_limiter, name_budget
+from connectors.sync.limits import MAX_PAUSE, Limiter, get_limiter, name_budget
 from connectors.sync.masking import mask_body, scrub
 from connectors.sync.models import CALL_PURPOSE, CallLog, CallOrder
 from connectors.sync.registry import get_connector
@@ -59,7 +59,6 @@ Clock = Callable[[], datetime]
 Sleep = Callable[[float], None]
 
 RENEW_BEFORE = timedelta(minutes=30)  # within the last hour, in which Douyin gives new tokens
-MAX_PAUSE = 30.0  # seconds; a longer wait belongs to the schedule, not to a worker
 TOKEN_PATIENCE = 20.0  # seconds to wait for somebody else's refresh
 MAX_KEPT = 20_000  # characters of a body in the log
 PARALLEL = 4  # calls side by side where order does not matter

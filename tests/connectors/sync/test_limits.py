@@ -14,7 +14,8 @@ import pytest
 import redis
 
 from connectors.adapters import RateLimit
-from connectors.sync.limits import Limiter, name_budget
+from connectors.sync import limits
+from connectors.sync.limits import MAX_PAUSE, Limiter, name_budget
 from frontend.supervisor.children import find_redis_server
 
 SLOW = RateLimit(per_second=1.0, burst=5)
@@ -81,6 +82,27 @@ def test_redis_and_a_process_of_its_own_reckon_the_same(server: Server) -> None:
             now[0] += step
             key = f"k{limit.per_second}"
             assert shared.take(key, limit) == pytest.approx(alone.take(key, limit))
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_who_is_turned_away_does_not_put_the_others_off(server: Server, is_shared: bool) -> None:
+    now = [1000.0]
+    client = server.client() if is_shared else None
+    limiter = Limiter(client=client, clock=lambda: now[0], patience=2.0)
+
+    waits = [limiter.take("k", SLOW) for _ in range(40)]
+    now[0] += 1.0
+
+    assert waits == [0] * 5 + [1, 2] + [3] * 33  # the calls of the last ones are not made
+    assert limiter.take("k", SLOW) == 2
+
+
+def test_the_limiter_of_a_process_turns_away_whom_no_worker_waits_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "_shared", None)
+
+    assert limits.get_limiter().patience == MAX_PAUSE
 
 
 def test_two_processes_share_one_budget(server: Server) -> None:

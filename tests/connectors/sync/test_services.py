@@ -21,7 +21,14 @@ from connectors.orders.statuses import Stage
 from connectors.shops.models import Connection
 from connectors.sync import services
 from connectors.sync.health import read_health
-from connectors.sync.models import Asked, CallLog, Cursor, InboundMessage, SyncRun
+from connectors.sync.models import (
+    Asked,
+    CallLog,
+    Cursor,
+    InboundMessage,
+    Quarantine,
+    SyncRun,
+)
 from connectors.sync.pushes import INBOX, store_messages
 from connectors.sync.registry import get_connector
 from connectors.sync.services import (
@@ -422,7 +429,9 @@ def test_what_is_old_is_forgotten_and_what_is_needed_is_kept(bench: Bench, world
             Asked: set(Asked.objects.values_list("order_no", flat=True)),
         }
         assert left == {CallLog: {"young"}, SyncRun: {"young"}, Asked: {"young"}}
+        aside = set(Quarantine.objects.values_list("order_no", flat=True))
         bodies = {m.replay_key: bool(m.payload_sealed) for m in InboundMessage.objects.all()}
+    assert aside == {"old-ignored", "old-open", "young-mended", "young-ignored", "young-open"}
     # The keys stay for good; one that waits for its connection to be switched on keeps its body.
     assert bodies == {
         "old-done": False, "old-failed": False, "old-waiting": True, "young-done": True,
@@ -443,6 +452,12 @@ def fill(bench: Bench, connection: Connection) -> None:
         SyncRun.objects.create(
             connection=connection, kind="pull", stream=age, started_at=now - KEEP_RUNS
         )
+        for state in ("mended", "ignored", "open"):
+            Quarantine.objects.create(
+                connection=connection, order_no=f"{age}-{state}", digest=f"{age}-{state}",
+                payload_sealed="x", code="c", message="m", state=state, first_at=now, last_at=now,
+                settled_at=None if state == "open" else now - KEEP_PAYLOADS,
+            )  # fmt: skip
         Asked.objects.create(
             connection=connection, order_no=age, asked_at=now - 7 * DAY, next_at=now
         )
