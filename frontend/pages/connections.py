@@ -209,7 +209,8 @@ def _list_settings(connector: Connector, connection: Connection) -> list[tuple[s
             if f.name in connection.secret_hints:
                 rows.append((_(f.label), "", connection.secret_hints[f.name] or "*"))
         elif value := connection.config.get(f.name, ""):
-            rows.append((_(f.label), str(dict(f.choices).get(value, value)), ""))
+            choice = dict(f.choices).get(value)
+            rows.append((_(f.label), _(choice) if choice else str(value), ""))
     if shop_id := connection.config.get(SHOP_ID):
         name = connection.config.get(SHOP_NAME, "")
         rows.append((_("授权的店铺"), f"{name} {shop_id}".strip(), ""))

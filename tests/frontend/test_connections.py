@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +14,11 @@ from django.utils import timezone
 
 from config.audit.models import AuditEntry
 from config.errors import Phrase, gettext_noop
+from connectors.adapters import RateLimit
 from connectors.orders.models import Order
 from connectors.shops.connections import record_trouble, reveal_secrets
 from connectors.shops.models import Connection
+from connectors.sync import health
 from connectors.sync.trying import Trial
 from frontend.pages import connections as connection_pages
 from tests.factories import for_environment, join, make_order, make_user
@@ -454,3 +457,28 @@ def test_an_authorisation_that_ends_soon_and_cannot_be_renewed_is_said_in_time(w
             page = client.get(place).content.decode()
             assert page.count('data-testid="ending"') == is_said, (place, days)
             assert ("到期，不能自动续期" in page) is is_said
+
+
+def test_an_english_reader_reads_the_page_of_one_whole(world, enter, monkeypatch):
+    monkeypatch.setattr(health, "read_limit", lambda *_: RateLimit(per_day=9))
+    now = timezone.now()
+    with for_environment(world.production):
+        made = connect(
+            now, vendor="generic_oms", kind="oms", name="OMS", shop=None,
+            config={"auth_kind": "bearer"}, secrets={},
+        )  # fmt: skip
+        record_trouble(
+            made,
+            code="over_budget",
+            words=Phrase("调用太密，本应用的额度要再等 %(seconds)d 秒", {"seconds": 41}),
+            now=now,
+        )
+    client = enter("tech_support")
+    client.post("/language/", {"language": "en", "next": "/"})
+
+    page = client.get(f"/connections/{made.public_id}/").content.decode()
+
+    assert "Bearer token (Authorization header)" in page
+    assert "41" in page
+    shown = re.sub("<[^>]*>", "", page[page.index('id="health"') :])
+    assert not re.search("[\u4e00-\u9fff]", shown), re.findall("[\u4e00-\u9fff]+", shown)
