@@ -79,10 +79,11 @@ def consume(
 
 
 def _permit_once(session: Session, environment: Environment, *, now: datetime) -> None:
-    """Before the first time: without it the vendor keeps nothing for us."""
+    """Before the first time, and after a shop has agreed anew: else the vendor keeps nothing."""
     with for_environment(environment, write=False):
         cursor = Cursor.objects.get(connection=session.connection, stream=QUEUE)
-    if cursor.slot is not None:
+    agreed_at = session.connection.authorised_at
+    if cursor.slot is not None and (agreed_at is None or agreed_at <= cursor.slot):
         return
 
     def do(client: Any) -> None:

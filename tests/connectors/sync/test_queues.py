@@ -163,6 +163,15 @@ def test_permission_is_asked_for_once_and_again_when_it_was_refused(bench: Bench
 
     assert vendor.said == ["permit", "permit", "consume", "consume", "consume"]
 
+    bench.pass_time(minutes=1)
+    with for_environment(bench.environment):  # the shop has agreed once more
+        Connection.objects.update(authorised_at=bench.now())
+    for _ in range(2):
+        bench.pass_time(minutes=1)
+        fetch(bench, connection)
+
+    assert vendor.said[5:] == ["permit", "consume", "consume"]
+
 
 def test_a_full_queue_is_fetched_batch_by_batch_each_confirmed_before_the_next(
     bench: Bench,
