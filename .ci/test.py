@@ -73,6 +73,8 @@ class Run:
         base = {**os.environ, "PYTHONUNBUFFERED": "1"}
         for name in ("DJANGO_SETTINGS_MODULE", "HEDAO_MODE", "DATABASE_URL", "REDIS_URL"):
             base.pop(name, None)  # a developer's shell must not steer the checks
+        # Nine thousand tests are compiled once, not in every process of every lane.
+        base.pop("PYTHONDONTWRITEBYTECODE", None)
         base["HEDAO_DATA"] = str(self.temporary / "data")
         return subprocess.Popen(  # noqa: S603 - commands are written in this file
             [str(BIN / command[0]), *command[1:]],
@@ -158,11 +160,13 @@ def real_lane(run: Run) -> bool:
     pages = True
     has_chromium = install_chromium(run)
     if has_chromium:
-        pages = run.pytest(BROWSER, "-n", "2")
+        pages = run.pytest(BROWSER, "-n", "2", "tests/frontend")
     else:
         run.say(f"!!! No Chromium: the browser tests CANNOT run. Install it: {INSTALL_CHROMIUM}")
     with soaking(run) as soak:
-        journeys = run.pytest(JOURNEY if has_chromium else f"{JOURNEY} and not browser")
+        journeys = run.pytest(
+            JOURNEY if has_chromium else f"{JOURNEY} and not browser", "tests/journeys"
+        )
     if not has_chromium and not IS_CI:
         run.say("!!! BROWSER TESTS SKIPPED (they fail this command where CI=true)")
     return journeys and pages and soak.is_good and (has_chromium or not IS_CI)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import shutil
@@ -19,6 +20,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+gc.disable()  # until nine thousand tests are collected: see pytest_collection_finish
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("HEDAO_SHARED", ROOT.parent / "shared"))
 
@@ -40,6 +42,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="the PostgreSQL lane runs this"))
         if item.get_closest_marker("shared_data") and not SHARED.is_dir():
             item.add_marker(pytest.mark.skip(reason=f"needs the shared data in {SHARED}"))
+
+
+def pytest_collection_finish() -> None:
+    """What stands now stays: half a million objects need not be looked through again and again."""
+    gc.freeze()
+    gc.enable()
 
 
 def _seconds(item: pytest.Item) -> float:

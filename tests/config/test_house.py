@@ -96,3 +96,16 @@ def test_row_locks_leave_key_checks_of_other_sessions_alone():
         if "select_for_update(" in line and "no_key=True" not in line
     ]
     assert strong == []
+
+
+@pytest.mark.parametrize(
+    ("mark", "folders"),
+    [("journey", ("tests/journeys/",)), ("browser", ("tests/frontend/", "tests/journeys/"))],
+)
+def test_tests_of_a_lane_lie_where_the_lane_looks(mark, folders):
+    """The lanes of .ci/test.py name folders: a marked test elsewhere would never run."""
+    paths = [p.relative_to(ROOT).as_posix() for p in (ROOT / "tests").rglob("test_*.py")]
+    marked = [p for p in paths if re.search(rf"pytest\.mark\.{mark}\b", (ROOT / p).read_text())]
+
+    assert marked
+    assert [p for p in marked if not p.startswith(folders)] == []
