@@ -128,7 +128,10 @@ class AlipayApp:
         signed_at = parse_beijing(params["timestamp"])
         if signed_at is None or abs(signed_at - now) > TOLERANCE:
             raise Refusal("40002", "isv.invalid-timestamp", "非法的时间戳参数")
-        if self._faults.take(self.name, METHOD) or self._bucket.take(self._clock.now()):
+        refusal = self._faults.take_refusal(self.name, METHOD)
+        if refusal == "service_error":
+            raise Refusal("40004", "ACQ.SYSTEM_ERROR", "系统错误")
+        if refusal or self._bucket.take(self._clock.now()):
             raise Refusal("20000", "isp.unknow-error", "系统繁忙")
 
     def _is_signed(self, params: Mapping[str, str]) -> bool:

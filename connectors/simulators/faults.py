@@ -24,6 +24,7 @@ APP_KINDS = frozenset(  # service_error: "our fault, try later" in the platform'
     {"half_page", "repeated_page", "throttle", "mutate_between_pages", "service_error"}
 )
 LIST_KINDS = frozenset({"half_page", "repeated_page", "mutate_between_pages"})  # of APP_KINDS
+REFUSAL_KINDS = APP_KINDS - LIST_KINDS
 # A single order's answer is as the platform knew it `seconds` ago: its index has not caught up.
 DETAIL_KINDS = frozenset({"stale_detail"})
 CALLBACK_KINDS = frozenset({"drop_callback", "delay_callback", "duplicate_callback"})
@@ -103,6 +104,11 @@ class Faults:
                         self._faults.remove(fault)
                 return fault
         return None
+
+    def take_refusal(self, app: str, operation: str, page: int | None = None) -> str:
+        """ "throttle" or "service_error" when the call is to be refused, else nothing."""
+        fault = self.take(app, operation, page, REFUSAL_KINDS)
+        return fault.kind if fault is not None else ""
 
     def take_age(self, app: str, operation: str) -> timedelta:
         """How old the answer to a question about one order is; nothing unless told so."""

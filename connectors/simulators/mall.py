@@ -29,6 +29,7 @@ from connectors.simulators.core import (
     Store,
     json_answer,
 )
+from connectors.simulators.faults import LIST_KINDS
 from connectors.simulators.journal import Told, tell_nobody
 from connectors.simulators.keys import MallKeys
 from connectors.simulators.life import Life
@@ -145,10 +146,11 @@ class MallApp:
 
     def _check_pace(self, call: Call) -> None:
         now = self._clock.now()
-        operation, _ = self.operation(call)
-        is_told = operation != "orders" and self._faults.take(self.name, operation) is not None
+        refusal = self._faults.take_refusal(self.name, *self.operation(call))
+        if refusal == "service_error":
+            raise Refusal(500, "internal", "商城内部出错，请稍后再试")
         wait = self._bucket.take(now)
-        if wait or is_told:
+        if wait or refusal:
             raise Refusal(429, "rate_limited", "调用太快", wait=wait or 1)
         if not self._quota.take(now):
             raise Refusal(429, "quota_exceeded", "今天的调用次数用完了")
@@ -173,10 +175,8 @@ class MallApp:
         if start >= end:
             raise Refusal(400, "bad_request", "updated_to 应晚于 updated_from")
         page, before, after = _read_cursor(query.get("cursor", ""))
-        fault = self._faults.take(self.name, "orders", page)
+        fault = self._faults.take(self.name, "orders", page, LIST_KINDS)
         kind = fault.kind if fault else ""
-        if kind == "throttle":
-            raise Refusal(429, "rate_limited", "调用太快", wait=1)
         if kind == "repeated_page" and page > 1:
             page, after = page - 1, before
         found = self._index.modified(

@@ -34,6 +34,7 @@ from connectors.simulators.core import (
     Store,
     json_answer,
 )
+from connectors.simulators.faults import LIST_KINDS
 from connectors.simulators.holding import AFTER_OMS, AFTER_WMS, Held, hold_life, release_life
 from connectors.simulators.journal import Told, tell_nobody
 from connectors.simulators.keys import OmsKeys
@@ -114,9 +115,11 @@ class OmsApp:
     def _find(self, call: Call) -> dict[str, Any]:
         operation, page = self.operation(call)
         parts = call.path.strip("/").split("/")
-        fault = self._faults.take(self.name, operation, page)
+        refusal = self._faults.take_refusal(self.name, operation, page)
+        if refusal == "service_error":
+            raise Refusal(500, 50000, "系统错误，请稍后重试")
         wait = self._bucket.take(self._clock.now())
-        if wait or (fault is not None and fault.kind == "throttle"):
+        if wait or refusal:
             raise Refusal(429, 42900, "请求过于频繁", wait=wait or 1)
         if parts[:2] != ["api", "orders"] or len(parts) > 4:
             raise Refusal(404, 40400, "没有这个地址")
@@ -128,7 +131,7 @@ class OmsApp:
             raise Refusal(405, 40500, "请用GET")
         if len(parts) == 3:
             return self._row(self._get(unquote(parts[2])))
-        return self._list(call, fault)
+        return self._list(call, self._faults.take(self.name, operation, page, LIST_KINDS))
 
     # -- who calls -----------------------------------------------------------------------------
 

@@ -176,7 +176,10 @@ class QimenApp:
         is_md5 = params.get("sign_method") == "md5"
         if not is_md5 or sign_md5(params, call.body, self.keys.secret) != params["sign"]:
             raise _GatewayRefusal(25, "Invalid Signature")
-        if self._faults.take(self.name, name) or self._bucket.take(self._clock.now()):
+        refusal = self._faults.take_refusal(self.name, name)
+        if refusal == "service_error":
+            raise _GatewayRefusal(15, "Remote service error")
+        if refusal or self._bucket.take(self._clock.now()):
             raise _GatewayRefusal(7, "App Call Limited")
         return name
 

@@ -150,7 +150,10 @@ class WeChatPayApp:
     def _query(self, call: Call) -> dict[str, Any]:
         if call.method != "GET" or not call.path.startswith(PREFIX):
             raise Refusal(404, "RESOURCE_NOT_EXISTS", "请求的资源不存在")
-        if self._faults.take(self.name, OPERATION) or self._bucket.take(self._clock.now()):
+        refusal = self._faults.take_refusal(self.name, OPERATION)
+        if refusal == "service_error":
+            raise Refusal(500, "SYSTEM_ERROR", "系统错误，请用相同参数重试")
+        if refusal or self._bucket.take(self._clock.now()):
             raise Refusal(429, "FREQUENCY_LIMITED", "频率超限")
         mchid = dict(call.query).get("mchid", "")
         if not mchid:

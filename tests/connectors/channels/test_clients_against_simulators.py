@@ -319,6 +319,7 @@ FAULTS = [
     ("timeout_after_accept", {"seconds": 2.0}, Retry.AMBIGUOUS, "no_answer"),
     ("slow_drip", {"seconds": 4.0}, Retry.AMBIGUOUS, "no_answer"),
     ("throttle", {"seconds": 2.0}, Retry.LATER, "vendor_refusal"),
+    ("service_error", {}, Retry.SAFE, "vendor_refusal"),
     ("wrong_clock", {"seconds": 7200.0}, Retry.NEVER, "vendor_refusal"),
 ]
 

@@ -219,6 +219,26 @@ def test_too_many_calls_meet_a_busy_gateway():
         assert [*codes, ask(world)["code"]] == ["10000", "10000", "20000", "10000"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("throttle", ("20000", "isp.unknow-error")),
+        ("service_error", ("40004", "ACQ.SYSTEM_ERROR")),
+    ],
+)
+def test_a_busy_gateway_and_a_broken_one_are_told_apart_and_other_faults_refuse_nothing(
+    world, kind, told
+):
+    world.store.add(make_life())
+    world.faults.switch("alipay", "*", "half_page")
+    world.faults.switch("alipay", "*", kind, times=1)
+
+    answer = ask(world)
+
+    assert (answer["code"], answer["sub_code"]) == told
+    assert ask(world)["trade_status"] == "TRADE_SUCCESS"
+
+
 # -- notifications -----------------------------------------------------------------------------
 
 

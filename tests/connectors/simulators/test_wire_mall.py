@@ -214,6 +214,21 @@ def test_an_old_call_is_refused(world):
     assert refusal(world, "/orders/M0") == (401, "bad_timestamp")
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"), [("throttle", (429, "rate_limited")), ("service_error", (500, "internal"))]
+)
+@pytest.mark.parametrize("path", ["/orders", "/orders/SO202511110001"])
+def test_its_own_trouble_is_told_in_the_envelope_of_lists_and_orders(world, kind, told, path):
+    world.store.add(make_life())
+    if path == "/orders":
+        query = {"updated_from": NOON.isoformat(), "updated_to": minutes(60).isoformat()}
+        path += "?" + urlencode(query)
+    world.faults.switch("mall", "*", kind, times=1)
+
+    assert refusal(world, path) == told
+    assert send(world, path).status == 200
+
+
 def test_too_many_calls_and_a_spent_quota_are_told_apart():
     world = WireWorld(make_life("M1"), at=minutes(5))
     app = world.make(MallApp, keys().mall, bucket=Bucket(1, 2), calls_per_day=3)

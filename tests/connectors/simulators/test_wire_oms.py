@@ -238,6 +238,23 @@ def test_other_addresses_and_methods_are_refused(world):
     assert refusal(world, f"/api/orders/{NO}/dream", method="POST") == (404, 40400)
 
 
+@pytest.mark.parametrize(
+    ("kind", "status", "code"), [("throttle", 429, 42900), ("service_error", 500, 50000)]
+)
+@pytest.mark.parametrize("path", ["/api/orders", f"/api/orders/{NO}"])
+def test_its_own_trouble_is_told_in_the_envelope_of_lists_and_orders(
+    world, kind, status, code, path
+):
+    world.store.add(received())
+    query = window() if path == "/api/orders" else None
+    world.faults.switch("oms", "*", kind, times=1)
+
+    reply = send(world, path, query)
+
+    assert (reply.status, json.loads(reply.body)["code"]) == (status, code)
+    assert ask(world, path, query)
+
+
 def test_too_many_calls_are_told_how_long_to_wait():
     with world_of(received(), bucket=Bucket(0.5, 1)) as world:
         assert send(world, query=window()).status == 200

@@ -232,6 +232,17 @@ def test_too_many_calls_are_limited():
 # -- orders and their steps --------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("kind", "code"), [("throttle", "7"), ("service_error", "15")])
+def test_the_gateways_own_trouble_has_tops_numbers(world, kind, code):
+    world.store.add(stored())
+    world.faults.switch("qimen", "*", "half_page")
+    world.faults.switch("qimen", "*", kind, times=1)
+
+    assert verdict(pend(world)) == ("failure", code)
+    assert steps_of(world) == ["ACCEPT"]
+    assert verdict(pend(world)) == ("success", "0")
+
+
 def test_steps_come_on_the_clock(world):
     world.store.add(stored())
     expected = {

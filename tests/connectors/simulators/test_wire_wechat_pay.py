@@ -212,6 +212,22 @@ def test_too_many_calls_are_429_and_a_fault_500():
         assert send(world).status == 200
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("throttle", (429, "FREQUENCY_LIMITED")), ("service_error", (500, "SYSTEM_ERROR"))],
+)
+def test_its_own_trouble_comes_in_its_own_envelope_and_signed(world, kind, told):
+    world.store.add(wechat_life())
+    world.faults.switch("wechat_pay", "*", "half_page")
+    world.faults.switch("wechat_pay", "*", kind, times=1)
+
+    reply = send(world)
+
+    assert (reply.status, json.loads(reply.body)["code"]) == told
+    assert is_signed(reply.headers, reply.body)
+    assert send(world).status == 200
+
+
 # -- notifications -----------------------------------------------------------------------------
 
 
