@@ -343,19 +343,7 @@ def _exchange(request: Request, target: Target, *, deadline: float) -> Response:
         if connection.sock is not None:
             connection.sock.settimeout(connection.timeout)
         is_sent = True
-        connection.request(
-            request.method,
-            target.path,
-            body=request.body,
-            headers={
-                "User-Agent": "hedao/1",
-                "Accept-Encoding": "gzip",
-                **request.headers,
-                "Host": target.host_header,
-            },
-            preload_content=False,
-            decode_content=False,
-        )
+        _write(connection, request, target)
         answer = connection.getresponse()
         body = _read(answer, deadline)
     except ssl.SSLCertVerificationError:
@@ -379,6 +367,29 @@ def _exchange(request: Request, target: Target, *, deadline: float) -> Response:
     return Response(
         status=answer.status, headers=headers, body=_inflate(body, headers, target.host)
     )
+
+
+def _write(connection: HTTPConnection, request: Request, target: Target) -> None:
+    """Send it; a request that cannot be written down raises before anything has left."""
+    try:
+        connection.request(
+            request.method,
+            target.path,
+            body=request.body,
+            headers={
+                "User-Agent": "hedao/1",
+                "Accept-Encoding": "gzip",
+                **request.headers,
+                "Host": target.host_header,
+            },
+            preload_content=False,
+            decode_content=False,
+        )
+    except ValueError:  # HTTP has no such characters; the error would quote them
+        raise ConnectorError(
+            gettext_noop("接口地址、令牌或认证头里有不能发送的字符（例如中文或换行），请改正"),
+            code="not_sendable",
+        ) from None
 
 
 def _cut(connection: HTTPConnection) -> None:

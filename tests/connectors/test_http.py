@@ -37,7 +37,9 @@ def server(answer, *, context=None):
                 client = context.wrap_socket(raw, server_side=True) if context else raw
                 head = b""
                 while b"\r\n\r\n" not in head:
-                    head += client.recv(65536)
+                    if not (part := client.recv(65536)):
+                        raise OSError("nothing came")
+                    head += part
                 seen.append(head)
                 answer(client)
                 client.close()
@@ -415,6 +417,24 @@ def test_tls_keeps_the_host_name_although_the_address_is_pinned(tmp_path, monkey
     assert names == ["robot.example", "other.example"]
     assert len(seen) == 1
     assert b"Host: robot.example:" in seen[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/", {"Authorization": "Bearer 密钥"}),
+        ("/", {"X-Key": "a\r\nX-Other: b"}),
+        ("/", {"X 键": "a"}),
+        ("/订单", {}),
+    ],
+)
+def test_what_http_cannot_write_is_refused_in_words_and_never_sent(path, headers):
+    with server(reply()) as (port, seen):
+        with pytest.raises(ConnectorError) as caught:
+            get(port, path, headers=headers)
+        assert seen == []
+    assert (caught.value.code, caught.value.retry) == ("not_sendable", Retry.NEVER)
+    assert "密钥" not in str(caught.value) + repr(caught.value.__cause__)
 
 
 def test_statuses_have_retry_classes():

@@ -16,13 +16,16 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("app", VENDORS)
-def test_a_key_that_is_none_is_trouble_in_words_and_no_crash(outside: Outside, app: str) -> None:
+@pytest.mark.parametrize("key", ["no key", "密钥", "two\r\nX-Lines: 1", "\x00", "e\u0301 🔑"])
+def test_a_key_that_is_none_is_trouble_in_words_and_no_crash(
+    outside: Outside, app: str, key: str
+) -> None:
     _, secrets = outside.credentials(app)
-    connection = outside.connect(app, secrets=dict.fromkeys(secrets, "no key"))
+    connection = outside.connect(app, secrets=dict.fromkeys(secrets, key))
 
     trial = try_connection(
         outside.environment, vendor=connection.vendor, base_url=connection.base_url,
-        config=connection.config, secrets=dict.fromkeys(secrets, "no key"), shop="",
+        config=connection.config, secrets=dict.fromkeys(secrets, key), shop="",
         now=outside.now(),
     )  # fmt: skip
     pulled = pull(outside.environment, connection.pk, **outside.tools)
