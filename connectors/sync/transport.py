@@ -385,13 +385,7 @@ class Session:
                 return  # whose lease had run out has got them after all: ours were used up by it
             with for_environment(self.environment):
                 if isinstance(error, VendorRefusal) and not may_retry(error):
-                    record_trouble(
-                        self.connection,
-                        code="authorisation",
-                        words=Phrase(gettext_noop("授权已失效，请商家重新授权：%(reason)s"),
-                                     {"reason": Phrase(error.message, error.params)}),
-                        now=self.clock(),
-                    )  # fmt: skip
+                    self._record_ended(error)
             raise
         with for_environment(self.environment):
             store_tokens(
@@ -404,6 +398,18 @@ class Session:
                 now=self.clock(),
             )
         self._reload()
+
+    def _record_ended(self, error: VendorRefusal) -> None:
+        """In the scope in force: only the shop itself can give access again."""
+        record_trouble(
+            self.connection,
+            code="authorisation",
+            words=Phrase(
+                gettext_noop("授权已失效，请商家重新授权：%(reason)s"),
+                {"reason": Phrase(error.message, error.params)},
+            ),
+            now=self.clock(),
+        )
 
     def _reload(self) -> None:
         with for_environment(self.environment, write=False):
@@ -440,6 +446,9 @@ class Session:
                 Connection.objects.filter(pk=self.connection.pk).update(
                     paused_until=now + timedelta(seconds=wait)
                 )
+        if isinstance(error, VendorRefusal) and error.fault.refresh_token:
+            self._record_ended(error)  # there was nothing to renew it with, or that did not help
+            return
         code = getattr(error, "vendor_code", "") or error.code
         if self.connection.trouble_code != "authorisation":
             record_trouble(

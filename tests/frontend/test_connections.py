@@ -135,7 +135,7 @@ def test_the_page_of_one_shows_runs_late_orders_quota_and_what_waits(world, sour
         )
         make_order(now, order_no="SOON1", shop="天猫旗舰店", placed_at=now - timedelta(minutes=2))
         Order.objects.update(first_scored_at=now)
-        log_call(source, now)
+        log_call(source, now, at=now)  # today's also in the first minute of a day
         put_in_quarantine(source, now, order_no="Q1")
 
     page = enter("agent").get(f"/connections/{source.public_id}/").content.decode()

@@ -245,7 +245,7 @@ def test_a_quota_that_was_filled_in_is_counted_over_the_shops_of_its_application
     ] == [(1, 5, 4, True), (3, 5, 4, True), (1, 0, 1, False)]
     with for_environment(world.production):  # the page counts up to now
         for connection in (one, two, two, two, alone):
-            log_call(connection, timezone.now())
+            log_call(connection, NOW, at=timezone.now())
     client.force_login(world.users["tech_support"])
     page = client.get(f"/connections/{one.public_id}/").content.decode()
     assert "每天额度 5，已用 80%" in page

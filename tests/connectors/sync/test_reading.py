@@ -286,6 +286,22 @@ def test_an_ended_session_is_renewed_once_and_the_new_tokens_are_kept(outside: O
     assert len(stored(outside)) == 1
 
 
+def test_an_ended_session_that_cannot_be_renewed_asks_for_the_shop_s_consent(
+    outside: Outside,
+) -> None:
+    connection = outside.connect("tmall", secrets={"refresh_token": ""})
+    outside.apps["tmall"].expire(outside.shops["tmall"])  # type: ignore[attr-defined]
+
+    pulled = pull(outside.environment, connection.pk, **outside.tools)
+
+    assert pulled is not None
+    assert pulled.run.state == SyncRun.State.FAILED
+    with for_environment(outside.environment, write=False):
+        row = Connection.objects.get()
+    assert (row.state, row.trouble_code) == (Connection.State.TROUBLE, "authorisation")
+    assert str(row.trouble).startswith("授权已失效，请商家重新授权：店铺授权无效或已过期")
+
+
 def test_an_answer_nobody_can_read_leaves_its_window_open(outside: Outside) -> None:
     outside.add(make_life(outside, 1), make_life(outside, 2))
     connection = outside.connect("tmall")
