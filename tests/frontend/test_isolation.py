@@ -104,6 +104,7 @@ def _fill(path: str, pattern: URLPattern, public_id: str, number: int) -> str | 
 
 
 @pytest.mark.slow(30)
+@pytest.mark.any_database  # the code must hide it alone: PostgreSQL's row policies would help
 def test_no_address_answers_with_anything_of_another_division_or_tenant(foreign):
     ids, intruders = foreign
     tried = 0

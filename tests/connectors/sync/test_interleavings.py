@@ -38,8 +38,8 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize(
     "first",
     [
-        # On PostgreSQL a sixth of the stories: what differs there are locks, not stories.
-        pytest.param(first, marks=[pytest.mark.any_database] if first >= 84 else [])
+        # On PostgreSQL a twelfth of the stories: what differs there are locks, not stories.
+        pytest.param(first, marks=[pytest.mark.any_database] if first >= 42 else [])
         for first in SEEDS
     ],
 )
