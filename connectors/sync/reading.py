@@ -21,6 +21,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from config.errors import AppError, gettext_noop
+from config.secrets import SecretUnreadable
 from config.tenancy.models import Environment
 from config.tenancy.scope import for_environment
 from connectors.adapters import Listed, ListedOrder, ListRules, Paging
@@ -115,6 +116,11 @@ def pull(
             environment, connection_id, clock=clock, sleep=sleep, limiter=limiter
         )
         pulled = _Reader(session, cursor, run, holder, deadline=clock() + budget).read()
+        return pulled
+    except SecretUnreadable as error:
+        with for_environment(environment):
+            close_run(run, Taken(), error, is_complete=False, calls=0, now=clock())
+        pulled = Pulled(run, Taken(), False, error)
         return pulled
     finally:
         # Time was up in the middle of a backlog: the slot stays due, and so it does for a worker

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from django.utils import timezone
 
 from config.errors import AppError, Phrase, gettext_noop
-from config.secrets import encrypt
+from config.secrets import SecretUnreadable, encrypt
 from config.tenancy.models import Environment, User
 from config.tenancy.scope import for_environment
 from connectors import http
@@ -523,12 +523,19 @@ def open_session(
 ) -> Session:
     """A session for one connection of an environment. Call it outside any scope.
 
-    Raises Connection.DoesNotExist for one of another environment, SecretUnreadable without its key.
+    Raises Connection.DoesNotExist for one of another environment, SecretUnreadable without its key:
+    that is said on the connection as well.
     """
     with for_environment(environment, write=False):
         connection = Connection.objects.select_related("source", "shop").get(pk=connection_id)
-        secrets = reveal_secrets(connection)
         allowed = list_allowed_addresses()
+    try:
+        secrets = reveal_secrets(connection)
+    except SecretUnreadable as error:
+        with for_environment(environment):
+            words = Phrase(error.message, error.params)
+            record_trouble(connection, code=error.code, words=words, now=clock())
+        raise
     return Session(
         environment=environment,
         connection=connection,
