@@ -135,6 +135,7 @@ class Session:
     _entries: list[_Entry] = field(default_factory=list)
     _current: threading.local = field(default_factory=threading.local)
     _client: Any = None
+    _has_renewed_early: bool = False
 
     # -- the client ----------------------------------------------------------------------------
 
@@ -348,9 +349,19 @@ class Session:
         return isinstance(self.client, TokenKeeper) and bool(self._secrets.get("refresh_token"))
 
     def _renew_early(self) -> None:
-        expires = self.connection.access_expires_at
-        if expires is not None and expires - self.clock() < RENEW_BEFORE and self._keeps_tokens():
+        """Before it ends, once a session: while the access still holds, nobody has to wait for it."""
+        expires, now = self.connection.access_expires_at, self.clock()
+        is_near = expires is not None and expires - now < RENEW_BEFORE
+        if not is_near or self._has_renewed_early or not self._keeps_tokens():
+            return
+        self._has_renewed_early = True
+        try:
             self.renew_tokens()
+        except ConnectorError as error:
+            if not may_retry(error) or expires is None or expires <= now:
+                raise
+            log.warning("tokens of connection %d are not renewed yet: %s", self.connection.pk,
+                        error.code)  # fmt: skip
 
     def renew_tokens(self) -> None:
         """Fresh tokens, by us or by whoever is at it already. Raises ConnectorError."""

@@ -215,6 +215,29 @@ def test_who_is_refused_because_another_used_the_refresh_token_goes_on_with_what
     assert second._secrets["access_token"] == first["access_token"]
 
 
+@pytest.mark.parametrize(("before", "answers"), [(20, True), (-1, False)])
+def test_while_the_access_still_holds_a_renewal_that_fails_costs_nothing(
+    outside: Outside, before: int, answers: bool
+) -> None:
+    connection = outside.connect("tmall")
+    with for_environment(outside.environment):
+        Connection.objects.update(access_expires_at=outside.now() + timedelta(minutes=before))
+    outside.faults.switch("tmall", REFRESH["tmall"], "http_503")
+    [session] = open_sessions(outside, connection, 1)
+
+    def check() -> Any:
+        return session.call(lambda client: client.check())
+
+    if answers:
+        assert check()
+        assert check()
+        assert count_refreshes([session]) == 1  # and it is not asked for at every call
+    else:
+        with pytest.raises(ConnectorError):
+            check()
+    assert (fresh(outside).token_holder, fresh(outside).trouble_code) == ("", "")
+
+
 @pytest.mark.parametrize("app", REFRESH)
 def test_a_refresh_that_is_refused_is_said_once_and_frees_the_lease(
     outside: Outside, app: str
