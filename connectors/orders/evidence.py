@@ -23,6 +23,7 @@ Line = OrderLine | CanonicalLine
 PRICE_TOLERANCE_FEN = 1
 _MONEY_CAME = frozenset({PaymentStatus.PAID, PaymentStatus.REFUNDED})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_REVIEW_KEYS = frozenset({"review", "unreviewed"})
 _MAX_CLEAR = 20  # more changes than an order sees between a hold and the word of it
 # Which of several payments speaks for the gateway: the furthest.
 _GATEWAY_WORDS: dict[str, int] = {
@@ -110,10 +111,44 @@ def note_hold(order: Order, *, told_at: datetime | None, is_held: bool, now: dat
     clear = [moment for moment in known if held is None or moment > held]
     if len(clear) > _MAX_CLEAR:
         clear = [*clear[: _MAX_CLEAR - 1], clear[-1]]
-    order.hold_log = {"clear": clear} if held is None else {"held": held, "clear": clear}
+    log = {"clear": clear} if held is None else {"held": held, "clear": clear}
+    order.hold_log = log | {key: order.hold_log[key] for key in _REVIEW_KEYS & set(order.hold_log)}
     order.released_at = (
         _EPOCH + timedelta(microseconds=clear[0]) if held is not None and clear else None
     )
+
+
+def is_in_review(order: Order | CanonicalOrder) -> bool:
+    """Whether the platform reviews the order, or stops it without a word why."""
+    is_stopped = order.stage == Stage.PLATFORM_HOLD and not order.platform_hold
+    return bool(order.risk_state) or is_stopped
+
+
+def note_review(
+    order: Order, *, told_at: datetime | None, is_reviewed: bool, now: datetime
+) -> None:
+    """When the review began: the first state with it after the last one without.
+
+    Unknown when no state without it came before. `hold_log` keeps the last moment without, and those
+    with it after that: whatever the order of arrival, the same moments give the same answer.
+    """
+    at = _to_micros(min(told_at or now, now))
+    seen, without = order.hold_log.get("review", []), order.hold_log.get("unreviewed")
+    if is_reviewed:
+        seen = sorted({*seen, at})
+    else:
+        without = at if without is None else max(without, at)
+    seen = [moment for moment in seen if without is None or moment > without]
+    if len(seen) > _MAX_CLEAR:
+        seen = [*seen[: _MAX_CLEAR - 1], seen[-1]]
+    log = {key: value for key, value in order.hold_log.items() if key not in _REVIEW_KEYS}
+    order.hold_log = (
+        log
+        | ({"review": seen} if seen else {})
+        | ({} if without is None else {"unreviewed": without})
+    )
+    is_dated = bool(seen) and without is not None
+    order.review_at = _EPOCH + timedelta(microseconds=seen[0]) if is_dated else None
 
 
 def _to_micros(moment: datetime) -> int:
@@ -137,6 +172,14 @@ def ready_at(order: Order) -> datetime | None:
     if confirmed is None or order.released_at is None:
         return confirmed
     return max(confirmed, order.released_at)
+
+
+def _reviewed_from(order: Order) -> datetime | None:
+    """Since when the platform reviews a paid order, where that began after its payment was known."""
+    confirmed = confirmed_at(order)
+    if order.review_at is None or confirmed is None:
+        return None
+    return max(order.review_at, confirmed)
 
 
 def evidence_of(
@@ -173,6 +216,7 @@ def evidence_of(
             "confirmed": confirmed_at(order),
             "gateway_paid": order.gateway_paid_at,
             "approved": order.approved_at,
+            "review": _reviewed_from(order),
             "locked": max((m for m in locked if m), default=None) if all(locked) else None,
             "oms_received": order.oms_received_at,
             "oms_reviewed": order.oms_reviewed_at,

@@ -40,7 +40,9 @@ from connectors.orders.evidence import (
     digest_systems,
     evidence_of,
     is_held_by_platform,
+    is_in_review,
     note_hold,
+    note_review,
     stand_at,
 )
 from connectors.orders.merging import (
@@ -109,7 +111,7 @@ _ORDER_FIXED = frozenset(
         *("is_history", "is_watched"),
     }
 )
-_LATE_COLUMNS = ("paid_fen", "released_at", "paid_told_at", "hold_log")
+_LATE_COLUMNS = ("paid_fen", "released_at", "review_at", "paid_told_at", "hold_log")
 _LINE_COLUMNS = ["order_id", *(f.name for f in fields(CanonicalLine))]
 _PROMOTION_COLUMNS = ["order_id", "position", *(f.name for f in fields(CanonicalPromotion))]
 _SHIPMENT_COLUMNS = ["order_id", *(f.name for f in fields(CanonicalShipment))]
@@ -311,10 +313,9 @@ class Batch:
         """
         before = [getattr(order, name) for name in _LATE_COLUMNS]
         self._take_paid(order, record, is_newest=False)
-        told_at = record.source_updated_at
-        note_hold(order, told_at=told_at, is_held=is_held_by_platform(record), now=self.now)
+        self._take_hold(order, record)
         after = [getattr(order, name) for name in _LATE_COLUMNS]
-        if before[:2] != after[:2]:
+        if before[:3] != after[:3]:
             changed.setdefault(key, order)
         elif before != after:
             self.noted[key] = order
@@ -328,12 +329,17 @@ class Batch:
         elif is_newest and order.paid_told_at is None:
             order.paid_fen = record.paid_fen
 
+    def _take_hold(self, order: Order, record: CanonicalOrder) -> None:
+        """What a state, the newest or an overtaken one, says of the platform's hold and review."""
+        at, now = record.source_updated_at, self.now
+        note_hold(order, told_at=at, is_held=is_held_by_platform(record), now=now)
+        note_review(order, told_at=at, is_reviewed=is_in_review(record), now=now)
+
     def _fill(self, order: Order, record: CanonicalOrder, digest: str) -> None:
         for name in _COPIED:
             setattr(order, name, getattr(record, name))
         self._take_paid(order, record, is_newest=True)
-        told_at, is_held = record.source_updated_at, is_held_by_platform(order)
-        note_hold(order, told_at=told_at, is_held=is_held, now=self.now)
+        self._take_hold(order, record)
         order.raw_status = record.raw_status[:100]
         order.channel, order.source = record.channel, self.source
         order.custom = dict(record.custom)

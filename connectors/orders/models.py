@@ -46,6 +46,11 @@ class Order(EnvironmentModel):
     released_at = models.DateTimeField(
         _("放行时间"), null=True, help_text=_("平台的审核、拼团或暂停结束的时间，按我们看到的变化")
     )
+    review_at = models.DateTimeField(
+        _("审核开始时间"),
+        null=True,
+        help_text=_("付款之后平台才开始审核的时间，按我们看到的变化；一直在审核的为空"),
+    )
     promised_ship_at = models.DateTimeField(_("承诺发货时间"), null=True)
     collect_by = models.DateTimeField(_("最晚揽收时间"), null=True)
     estimated_delivery_at = models.DateTimeField(_("预计送达时间"), null=True)

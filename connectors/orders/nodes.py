@@ -22,6 +22,7 @@ MOMENTS: dict[str, str] = {
     "ready": gettext_noop("付款时间，或之后付款确认、平台放行的时间"),
     "gateway_paid": gettext_noop("网关支付时间"),
     "approved": gettext_noop("付款确认时间"),
+    "review": gettext_noop("付款之后才开始审核的时间"),
     "locked": gettext_noop("全部商品锁定库存的时间"),
     "oms_received": gettext_noop("OMS 接收时间"),
     "oms_reviewed": gettext_noop("OMS 审单时间"),
@@ -63,7 +64,14 @@ DEFAULT_NODES: tuple[Node, ...] = (
         ("oms_received",),
         15,
     ),
-    Node("risk", gettext_noop("风控"), ("previous",), ("previous",), 30, blocker="platform_hold"),
+    Node(
+        "risk",
+        gettext_noop("风控"),
+        ("review", "previous"),
+        ("previous",),
+        30,
+        blocker="platform_hold",
+    ),
     Node("pricing", gettext_noop("促销计价"), ("previous",), ("previous",), 5, blocker="price"),
     Node("stock", gettext_noop("库存锁定"), ("previous",), ("locked",), 10),
     Node(

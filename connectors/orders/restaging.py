@@ -18,7 +18,9 @@ from connectors.orders.evidence import (
     deadline_of,
     evidence_of,
     is_held_by_platform,
+    is_in_review,
     note_hold,
+    note_review,
     stand_at,
 )
 from connectors.orders.models import Order, OrderLine, StatusEvent
@@ -31,6 +33,7 @@ _WRITTEN = (
     "stage",
     "is_open",
     "released_at",
+    "review_at",
     "hold_log",
     "deadline_at",
     "node",
@@ -85,8 +88,13 @@ def _write(orders: Mapping[int, Order], before: Mapping[int, str], *, now: datet
     walked = {}
     for pk, order in orders.items():
         order.is_open = is_open_stage(order.stage)
-        is_held = is_held_by_platform(order)
-        note_hold(order, told_at=order.source_updated_at, is_held=is_held, now=now)
+        at, is_held, is_reviewed = (
+            order.source_updated_at,
+            is_held_by_platform(order),
+            is_in_review(order),
+        )
+        note_hold(order, told_at=at, is_held=is_held, now=now)
+        note_review(order, told_at=at, is_reviewed=is_reviewed, now=now)
         order.deadline_at = deadline_of(order, rules)
         walked[pk] = walk(evidence_of(order, lines[pk], connected), nodes)
         stand_at(order, walked[pk])

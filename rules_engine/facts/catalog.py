@@ -396,6 +396,7 @@ FACTS: Final[tuple[Fact, ...]] = (
     _text("remark", "备注", "remark", "尽快发货", is_personal=True),
     _time("placed_at", "下单时间", "placed_at"),
     _time("paid_at", "付款时间", "paid_at", "渠道说的付款时间；预售单是尾款付清的时间"),
+    _time("review_at", "审核开始时间", "review_at", "付款之后平台才开始审核的时间，按我们看到的变化；一直在审核的为空"),
     _time("released_at", "放行时间", "released_at", "平台的审核、拼团或暂停结束的时间，按我们看到的变化"),
     _fact("order.ready_at", "可发货时间", "ready_at", DATETIME, _TIMES, "2025-11-11 00:15", "付款时间，或之后付款确认、平台放行的时间；下游从这时起应当收到订单", is_occurrence=True),
     _time("approved_at", "付款确认时间", "approved_at"),

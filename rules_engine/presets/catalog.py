@@ -67,12 +67,15 @@ _ADDRESS_COMPLETE = """
 """
 # A platform stops orders for other reasons, too (a prescription to be checked): where it says one,
 # that is no review, and this cause would be wrong.
+# A review that began after the payment has its half hour from then.
+_REVIEWED_FROM = "如果(是空(审核开始时间), 付款时间, 最晚(付款时间, 审核开始时间))"
 _RISK = f"""
     如果({_OVER}, 不适用(),
       如果(属于(阶段, "已发货", "已签收"), 通过(),
         如果(且(是空(风控标记), 或(阶段<>"平台暂停", 非(是空(平台暂停原因)))), 通过(),
-          如果(非(是空(付款时间)), 相隔分钟(付款时间, 渠道截至)<30,
-            如果(货到付款, 相隔分钟(下单时间, 渠道截至)<30, 不适用())))))
+          如果(非(是空(付款时间)), 相隔分钟({_REVIEWED_FROM}, 渠道截至)<30,
+            如果(货到付款, 相隔分钟(如果(是空(审核开始时间), 下单时间, 审核开始时间), 渠道截至)<30,
+              不适用())))))
 """
 _CALLBACK_LOST = """
     如果(渠道<>"私域小程序", 不适用(),
@@ -127,7 +130,7 @@ _CALLBACK_FIVE = f"""
 _ADDRESS_FIVE = f"""
     如果({_OVER}, 不适用(),
       如果(且(非(是空(风控标记)), 非(是空(付款时间)), 非(属于(阶段, "已发货", "已签收")),
-             相隔分钟(如果(是空(付款时间), 渠道截至, 付款时间), 渠道截至)>=30), 不通过(),
+             相隔分钟(如果(是空(付款时间), 渠道截至, {_REVIEWED_FROM}), 渠道截至)>=30), 不通过(),
         如果(非(地址可见), 不适用(),
           且(非(是空(省)), 非(是空(市)), 或(非(是空(区县)), 无区县城市)))))
 """
@@ -155,7 +158,9 @@ _PHASES_ADD_UP = """
           如果(是空(实付金额), 数据不足(), 金额相等(实付金额, 定金+尾款, 0.01)))))
 """
 
-_RISK_REASON = "{付款时间} 付款，“{风控标记}”至今未完成，已 {相隔分钟(付款时间, 渠道截至)}"
+_RISK_REASON = (
+    "{付款时间} 付款，“{风控标记}”至今未完成，已 {相隔分钟(" + _REVIEWED_FROM + ", 渠道截至)}"
+)
 _CALLBACK_REASON = "网关 {网关支付时间} 已收 {网关支付金额} 元，商城订单仍是{阶段}"
 _OMS_REASON = "{付款时间} 付款，截至 {OMS截至} OMS 还没有这张订单"
 _PRICE_REASON = "应付 {应付金额} 元，实付 {实付金额} 元，相差 {绝对值(应付金额-实付金额)} 元"
@@ -198,7 +203,7 @@ PRESETS: tuple[Preset, ...] = (
                            _CALLBACK_REASON, source="gateway",
                            note="自有商城：网关已收款 5 分钟，订单仍待付款"),
                 _dimension("risk", "风控与地址核实", 15, 59, "地址触发风控", _RISK, _RISK_REASON,
-                           note="付款 30 分钟后，审核或核实仍未完成"),
+                           note="付款（或之后才开始审核）30 分钟后，审核或核实仍未完成"),
                 _dimension("price", "价格校验", 10, 59, "促销叠加价格异常", _PRICE, _PRICE_REASON,
                            note="实付与应付相差超过 0.01 元"),
                 _dimension("stock", "库存锁定", 10, 69, "库存冲突", _STOCK, _STOCK_REASON,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 
 import pytest
 
-from connectors.orders.evidence import confirmed_at, ready_at
+from connectors.orders.evidence import confirmed_at, evidence_of, note_hold, note_review, ready_at
 from connectors.orders.models import NodePassage, Order
+from connectors.orders.nodes import walk
+from connectors.orders.statuses import Stage
 from connectors.simulators.life import Life, LifeLine
 from tests.factories import World, for_environment
 from tests.lives import take_lives
@@ -42,6 +45,48 @@ def test_work_begins_when_the_payment_is_known_and_the_platform_has_let_go(
     order = Order(paid_at=at(paid), approved_at=at(confirmed), released_at=at(released))
 
     assert (confirmed_at(order), ready_at(order)) == (at(known), at(ready))
+
+
+@pytest.mark.parametrize(
+    ("states", "began"),
+    [
+        ("R", None),  # reviewed ever since it is known: from the payment
+        ("CRR", 1),
+        ("CCRR", 2),
+        ("RCR", 2),  # let go and reviewed again
+        ("CRCRR", 3),
+        ("CRC", None),  # over
+    ],
+)
+def test_a_review_is_dated_the_same_whatever_the_order_its_states_arrive_in(
+    states: str, began: int | None
+) -> None:
+    """C: a state without a review, R: one with it; a minute apart."""
+    for arrival in permutations(enumerate(states)):
+        order = Order()
+        for minute, state in arrival:
+            told = {"told_at": T + minute * MINUTE, "now": T + HOUR}
+            note_review(order, is_reviewed=state == "R", **told)
+            note_hold(order, is_held=state == "R", **told)
+
+        assert order.review_at == (None if began is None else T + began * MINUTE), arrival
+        is_over = states.endswith("C") and "R" in states
+        assert (order.released_at is not None) == is_over
+
+
+def test_an_order_stands_at_risk_control_from_when_its_review_began() -> None:
+    values = {"channel": "tmall", "stage": Stage.PLATFORM_HOLD, "risk_state": "风控审核中"}
+    order = Order(placed_at=T, paid_at=T + MINUTE, **values)
+    for review_at, entered in (
+        (None, T + MINUTE),
+        (T, T + MINUTE),  # reviewed before it was paid
+        (T + HOUR, T + HOUR),
+    ):
+        order.review_at = review_at
+
+        last = walk(evidence_of(order, [], {"channel", "oms"}))[-1]
+
+        assert (last.node, last.entered_at, last.left_at) == ("risk", entered, None)
 
 
 @pytest.mark.django_db

@@ -299,6 +299,34 @@ def test_release_by_the_platform_is_noticed_and_dated_by_its_own_update(world: W
     assert (order.node, order.node_entered_at) == ("callback", NOW - timedelta(minutes=3))
 
 
+def test_a_review_that_begins_late_is_dated_and_raises_the_revision_when_that_changes(
+    world: World,
+) -> None:
+    with for_environment(world.production):
+        source = make_sources()["channel"]
+        clear = canonical_order(
+            placed_at=NOW - timedelta(hours=3), source_updated_at=NOW - timedelta(hours=2)
+        )
+        risky = replace(
+            clear, risk_state="风控审核中", source_updated_at=NOW - timedelta(minutes=9)
+        )
+        later = replace(clear, source_updated_at=NOW - timedelta(minutes=20))
+        receive([risky], source=source, now=NOW)
+        order = Order.objects.get()
+        assert (order.review_at, order.revision) == (None, 1)  # reviewed ever since it is known
+
+        receive([clear], source=source, now=NOW)  # overtaken, and yet it dates the review
+        order = Order.objects.get()
+        receive([later], source=source, now=NOW)
+        again = Order.objects.get()
+        values = collect([again], now=NOW)[again.pk]
+
+    assert (order.review_at, order.revision) == (risky.source_updated_at, 2)
+    assert (again.review_at, again.revision) == (risky.source_updated_at, 2)  # nothing new by it
+    assert values["order.review_at"] == serial(NOW - timedelta(minutes=9))
+    assert (again.node, again.node_entered_at) == ("risk", NOW - timedelta(minutes=9))
+
+
 # --- snapshots ------------------------------------------------------------------------------------
 
 

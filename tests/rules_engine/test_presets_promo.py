@@ -147,6 +147,18 @@ def test_open_review_explains_that_the_oms_has_nothing() -> None:
     assert seen.results["oms"] == "not_applicable"
 
 
+@pytest.mark.parametrize("columns", [{}, {"is_cod": True, "paid_at": None}])
+@pytest.mark.parametrize(("minutes_ago", "cause"), [(29, ""), (30, "地址触发风控")])
+def test_a_review_that_began_after_the_payment_has_its_half_hour_from_then(
+    columns: dict[str, Any], minutes_ago: int, cause: str
+) -> None:
+    began = {"risk_state": "风控审核中", "review_at": NOW - minutes(minutes_ago)}
+
+    seen = judge("promo", tell(lines=[LOCKED], **OLD | AT_WMS | columns | began))
+
+    assert seen.cause == cause
+
+
 def test_an_order_its_platform_stops_for_another_reason_is_given_no_cause() -> None:
     stopped = OLD | {"stage": Stage.PLATFORM_HOLD, "platform_hold": "处方药待审核"}
 

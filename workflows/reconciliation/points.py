@@ -66,7 +66,7 @@ def list_points(nodes: Sequence[Node]) -> tuple[Point, ...]:
     """Milestones first, then the nodes in river order."""
     points = list(MILESTONES)
     for place, node in enumerate(nodes):
-        names = set(node.entered)
+        names = set(node.entered) - {"review"}  # it says since when, not whether
         if place and (names == {"previous"} or not names):
             names |= set(nodes[place - 1].left)
         kinds = {_TOLD_BY.get(name, "channel") for name in names - {"previous"}}
