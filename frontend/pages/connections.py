@@ -135,17 +135,17 @@ def describe(health: Health, now: datetime) -> dict[str, Any]:
             round(100 * health.calls_of_application / health.per_day) if health.per_day else None
         ),
         "scan": health.scan,
-        "next_at": _find_next(health),
+        "next_at": _find_next(health, now),
     }
 
 
-def _find_next(health: Health) -> datetime | None:
-    """When the schedule reads again; None while it does not."""
+def _find_next(health: Health, now: datetime) -> datetime | None:
+    """When the schedule reads again; None while it does not, or is at it already."""
     slot = health.cursor.slot if health.cursor else None
     if slot is None or not health.connection.is_active:
         return None
     following: datetime = slot + timedelta(minutes=health.connection.every_minutes)
-    return following
+    return following if following > now else None
 
 
 def _find_end(connection: Connection, now: datetime) -> datetime | None:

@@ -19,6 +19,7 @@ from connectors.orders.models import Order
 from connectors.shops.connections import record_trouble, reveal_secrets
 from connectors.shops.models import Connection
 from connectors.sync import health
+from connectors.sync.models import Cursor
 from connectors.sync.trying import Trial
 from frontend.pages import connections as connection_pages
 from tests.factories import for_environment, join, make_order, make_user
@@ -482,3 +483,12 @@ def test_an_english_reader_reads_the_page_of_one_whole(world, enter, monkeypatch
     assert "41" in page
     shown = re.sub("<[^>]*>", "", page[page.index('id="health"') :])
     assert not re.search("[\u4e00-\u9fff]", shown), re.findall("[\u4e00-\u9fff]+", shown)
+
+
+def test_the_next_reading_is_told_while_it_is_to_come(world, source, enter):
+    address = f"/connections/{source.public_id}/"
+    assert "下次读取" in enter("agent").get(address).content.decode()
+
+    with for_environment(world.production):  # a backlog is being read: its slot is not over
+        Cursor.objects.update(slot=timezone.now() - timedelta(hours=1))
+    assert "下次读取" not in enter("agent").get(address).content.decode()
