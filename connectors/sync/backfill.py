@@ -23,7 +23,7 @@ from config.audit.services import record
 from config.errors import BadInput, NotFound, WrongState, gettext_noop
 from config.tenancy.models import Environment, User
 from config.tenancy.scope import for_environment
-from connectors.adapters import ListedOrder, Paging, VendorRefusal
+from connectors.adapters import Listed, ListedOrder, Paging, VendorRefusal
 from connectors.http import ConnectorError
 from connectors.shops.models import Connection
 from connectors.shops.services import record_freshness
@@ -34,10 +34,12 @@ from connectors.sync.reading import MAIN_STREAM, count_window, read_details, rea
 from connectors.sync.registry import get_connector
 from connectors.sync.taking import Taken, describe, put_aside, take_readings
 from connectors.sync.transport import Clock, Session, Sleep, open_session, tells_to_wait
-from connectors.sync.windows import slice_range
+from connectors.sync.windows import Window, slice_range
 
 State = BackfillRun.State
 BUDGET = timedelta(seconds=60)  # then whatever else waits has its turn, and it goes on
+MOST_COUNTED = 48  # windows of an estimate: seconds of calls, not minutes
+ESTIMATE_LEASE = timedelta(minutes=5)  # longer than its task may run
 _REST = timedelta(minutes=1)  # while other calls of the application use its budget up
 _SECONDS_PER_PAGE, _SECONDS_PER_DETAIL = 0.3, 0.1  # of a platform at ordinary speed
 
@@ -101,33 +103,31 @@ def estimate_backfill(
 ) -> BackfillRun:
     """Count what the range holds, as far as the platform counts; outside any scope.
 
-    A list that does not count is sampled: its first page, and the rest unknown.
+    Of a long range so many windows are counted, spread over it, and stand for the rest. One that
+    somebody else counts already is left to them.
     """
+    holder, now = uuid4().hex, clock()
+    with for_environment(environment):
+        is_ours = (
+            _list_free(now)
+            .filter(pk=run_id, state=State.ESTIMATING)
+            .update(holder=holder, lease_until=now + ESTIMATE_LEASE)
+        )
     run = _get(environment, run_id)
+    if not is_ours:
+        return run
     session = open_session(
         environment, run.connection_id, clock=clock, sleep=sleep, limiter=limiter
     )
     rules = session.list_rules(run.stream)
     rows, error = None, None
     try:
-        if rules.paging is Paging.BACKWARD:
-            rows = sum(
-                count_window(session, run.stream, window)
-                for window in slice_range(run.start, run.end, rules)
-            )
-        else:
-            first = next(iter(slice_range(run.start, run.end, rules)))
-            listed = session.call(
-                lambda client: client.list_orders(
-                    run.stream, first.start, first.end, page=rules.first_page, cursor=""
-                )
-            )
-            rows = listed.total
+        rows = _estimate_rows(session, run)
     except ConnectorError as failure:
         error = failure
     with for_environment(environment):
         session.write_log()
-        changes: dict[str, Any] = {"state": State.READY, "estimate": rows}
+        changes: dict[str, Any] = {"estimate": rows}
         if rows is not None:
             pages = -(-rows // rules.page_size)
             details = rows if rules.paging is Paging.BACKWARD else 0
@@ -137,17 +137,53 @@ def estimate_backfill(
         if error is not None:
             words = describe(error)
             changes |= {"error_message": words.message, "error_params": dict(words.params)}
-        BackfillRun.objects.filter(pk=run.pk, state=State.ESTIMATING).update(**changes)
+        mine = BackfillRun.objects.filter(pk=run.pk, holder=holder)
+        mine.filter(state=State.ESTIMATING).update(state=State.READY, **changes)
+        mine.update(holder="", lease_until=None)
         run.refresh_from_db()
     return run
 
 
+def _estimate_rows(session: Session, run: BackfillRun) -> int | None:
+    """How many rows the range has, about; None where the list does not count."""
+    rules = session.list_rules(run.stream)
+    windows = list(slice_range(run.start, run.end, rules))
+    step = max(1.0, len(windows) / MOST_COUNTED)
+    sample = [windows[int(n * step)] for n in range(min(len(windows), MOST_COUNTED))]
+    total = 0
+    for window in sample:
+        count = (
+            count_window(session, run.stream, window)
+            if rules.paging is Paging.BACKWARD
+            else _read_total(session, run.stream, window, rules.first_page)
+        )
+        if count is None:
+            return None
+        total += count
+    return round(total * len(windows) / len(sample))
+
+
+def _read_total(session: Session, stream: str, window: Window, page: int) -> int | None:
+    """What the first page of a window says of how many there are."""
+
+    def do(client: Any) -> int | None:
+        listed: Listed = client.list_orders(stream, window.start, window.end, page=page, cursor="")
+        return listed.total
+
+    return session.call(do)
+
+
 def start_backfill(run: BackfillRun, *, actor: User | None, now: datetime) -> None:
-    """Let an estimated back-fill begin, or go on after a pause or a failure."""
+    """Let an estimated back-fill begin, or go on after a pause or a failure.
+
+    One that is still being estimated begins without: nobody waits for that count any more.
+    """
+    is_counted = run.state == State.ESTIMATING
+    freed: dict[str, Any] = {"holder": "", "lease_until": None} if is_counted else {}
     _move(run, {State.ESTIMATING, State.READY, State.PAUSED, State.FAILED}, State.RUNNING,
           actor=actor, now=now, started_at=run.started_at or now, finished_at=None,
           history_until=run.history_until or _find_history_line(run),
-          error_message="", error_params={})  # fmt: skip
+          error_message="", error_params={}, **freed)  # fmt: skip
 
 
 def _find_history_line(run: BackfillRun) -> datetime:
@@ -213,14 +249,13 @@ def list_running(*, now: datetime) -> list[int]:
     )
 
 
-def _list_free(now: datetime) -> QuerySet[BackfillRun]:
+def _list_free(now: datetime, *, even_off: bool = False) -> QuerySet[BackfillRun]:
     """Back-fills that nobody works at, whose connection is on and whose vendor may be called."""
     free: QuerySet[BackfillRun] = BackfillRun.objects.filter(
-        Q(connection__is_active=True),
         Q(lease_until__isnull=True) | Q(lease_until__lte=now),
         Q(connection__paused_until__isnull=True) | Q(connection__paused_until__lte=now),
     )
-    return free
+    return free if even_off else free.filter(connection__is_active=True)
 
 
 def work_backfill(
@@ -231,12 +266,17 @@ def work_backfill(
     sleep: Sleep = time.sleep,
     limiter: Limiter | None = None,
     budget: timedelta = BUDGET,
+    even_off: bool = False,
 ) -> BackfillRun:
-    """Read on, as far as time allows; call again while it is running. Outside any scope."""
+    """Read on, as far as time allows; call again while it is running. Outside any scope.
+
+    `even_off`: also while the connection is switched off. Whoever reads a past before switching a
+    connection on works at it alone; nobody else hands it out meanwhile.
+    """
     holder, now = uuid4().hex, clock()
     with for_environment(environment):
         is_ours = (
-            _list_free(now)
+            _list_free(now, even_off=even_off)
             .filter(pk=run_id, state=State.RUNNING)
             .update(holder=holder, lease_until=now + LEASE, error_message="", error_params={})
         )

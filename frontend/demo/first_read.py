@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -38,6 +39,7 @@ REACH = timedelta(hours=68)  # the oldest presale of the demo was placed 66 hour
 ASKED_AT_ONCE = 400
 CATCH_UPS = 2  # the first takes seconds, so that the second finds next to nothing
 OVERLAP = timedelta(minutes=3)  # longer than a platform shows a change late
+PATIENCE_SECONDS = 300.0  # for a list that does not get on
 _EVERYTHING = 1_000_000
 _BUSY_CHANNELS = ("tmall",)  # a detail call for every order
 
@@ -162,8 +164,14 @@ def _backfill(environment: Environment, connection_id: int, *, start: datetime) 
         connection = Connection.objects.select_related("source").get(pk=connection_id)
         run = request_backfill(connection, start=start, end=now, actor=None, now=now)
         start_backfill(run, actor=None, now=now)
-    while run.state == BackfillRun.State.RUNNING:
-        run = work_backfill(environment, run.pk, limiter=NoLimit())
+    patience = time.monotonic() + PATIENCE_SECONDS
+    while run.state == BackfillRun.State.RUNNING and time.monotonic() < patience:
+        mark = run.mark
+        run = work_backfill(environment, run.pk, limiter=NoLimit(), even_off=True)
+        if run.mark != mark:
+            patience = time.monotonic() + PATIENCE_SECONDS
+        elif run.state == BackfillRun.State.RUNNING:
+            time.sleep(1)  # the platform wants us to wait
     if run.state != BackfillRun.State.DONE:
         raise FirstReadFailed(
             gettext_noop("「%(name)s」没有读完：%(reason)s"),
