@@ -96,6 +96,43 @@ def test_a_list_that_counts_is_counted_window_by_window(outside: Outside) -> Non
     assert stored(outside) == set()
 
 
+def test_of_a_long_range_some_windows_stand_for_the_rest(outside: Outside) -> None:
+    """Every half hour of three months would be thousands of calls: longer than its task may run."""
+    outside.add(*[make_life(outside, n, minutes_ago=45 + 30 * n) for n in range(2 * 24 * 4)])
+    connection = outside.connect("tmall")
+    now = outside.now()
+    with for_environment(outside.environment):
+        run = backfill.request_backfill(
+            connection, start=now - 4 * DAY, end=now, actor=None, now=now
+        )
+
+    run = backfill.estimate_backfill(outside.environment, run.pk, **outside.tools)
+
+    assert run.state == State.READY
+    assert run.estimate is not None
+    assert 150 < run.estimate < 250  # one in every half hour
+    with for_environment(outside.environment, write=False):
+        assert CallLog.objects.count() == backfill.MOST_COUNTED
+
+
+def test_an_estimate_is_made_by_one_and_the_lease_of_the_dead_runs_out(outside: Outside) -> None:
+    connection = outside.connect("tmall")
+    now = outside.now()
+    with for_environment(outside.environment):
+        run = backfill.request_backfill(connection, start=now - HOUR, end=now, actor=None, now=now)
+        lease = now + backfill.ESTIMATE_LEASE
+        BackfillRun.objects.update(holder="another", lease_until=lease)
+        assert backfill.list_running(now=now) == []
+
+    left = backfill.estimate_backfill(outside.environment, run.pk, **outside.tools)
+
+    assert (left.state, left.holder) == (State.ESTIMATING, "another")
+    assert outside.host.costs == {}
+    outside.clock.set(lease)
+    made = backfill.estimate_backfill(outside.environment, run.pk, **outside.tools)
+    assert (made.state, made.estimate, made.holder) == (State.READY, 0, "")
+
+
 @pytest.mark.parametrize(("app", "is_down"), [("mall", False), ("tmall", True)])
 def test_what_cannot_be_counted_may_be_started_all_the_same(
     outside: Outside, app: str, is_down: bool
@@ -112,6 +149,20 @@ def test_what_cannot_be_counted_may_be_started_all_the_same(
 
     assert (run.state, run.estimate, run.estimate_seconds) == (State.READY, None, None)
     assert (run.error is not None) is is_down
+
+
+def test_who_does_not_wait_for_the_estimate_begins_at_once(outside: Outside) -> None:
+    outside.add(mall_life(outside, 1, minutes_ago=30))
+    connection = outside.connect("mall")
+    now = outside.now()
+    with for_environment(outside.environment):
+        run = backfill.request_backfill(connection, start=now - HOUR, end=now, actor=None, now=now)
+        BackfillRun.objects.update(holder="counting", lease_until=now + MINUTE)
+        backfill.start_backfill(run, actor=None, now=now)
+
+    done = work(outside, run)
+
+    assert (done.state, done.new) == (State.DONE, 1)
 
 
 def test_who_looks_for_work_asks_once(world: World) -> None:
