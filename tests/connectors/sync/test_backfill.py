@@ -367,6 +367,16 @@ def test_of_a_connection_that_may_not_be_called_nothing_is_read_and_nobody_is_wo
         assert backfill.list_running(now=outside.now()) == [run.pk]
 
 
+def test_who_reads_a_past_before_switching_a_connection_on_says_so(outside: Outside) -> None:
+    outside.add(mall_life(outside, 1))
+    run = ask(outside, outside.connect("mall"))
+    with for_environment(outside.environment):
+        Connection.objects.update(is_active=False)
+
+    assert work(outside, run).state == State.RUNNING
+    assert work(outside, run, even_off=True).state == State.DONE
+
+
 def test_one_unreadable_order_is_put_aside_and_the_rest_passes(
     outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
