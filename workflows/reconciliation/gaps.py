@@ -166,35 +166,59 @@ def _known_until(end: Point, freshness: dict[str, Freshness], at: datetime) -> d
 # --- the one query ----------------------------------------------------------------------------
 
 
+class _Names:
+    """What the columns are called: from a passage, or from the order that stands at it now."""
+
+    def __init__(self, gap: Gap) -> None:
+        self._prefix = "" if gap.is_now else "order__"
+        self.pk = "pk" if gap.is_now else "order_id"
+        self.entered = "node_entered_at" if gap.is_now else "entered_at"
+
+    def of(self, column: str) -> str:
+        """A column, or a way on, of the order."""
+        return f"{self._prefix}{column}"
+
+    def q(self, **conditions: Any) -> Q:
+        """Conditions on columns of the order."""
+        return Q(**{self.of(name): value for name, value in conditions.items()})
+
+
 def _base(gap: Gap) -> Any:
-    """Passages between the points, with when their order left the start and what it is."""
-    rows = NodePassage.objects.filter(node__in=gap.codes, order__first_received_at__lte=gap.at)
+    """Passages between the points, with when their order left the start and what it is.
+
+    Now an order says itself where it stands and since when: its passages need not be asked.
+    """
+    names = _Names(gap)
+    rows: Any = Order.objects.filter(is_open=True) if gap.is_now else NodePassage.objects.all()
+    rows = rows.filter(names.q(first_received_at__lte=gap.at), node__in=gap.codes)
     if gap.start.column:
-        rows = rows.filter(**{f"order__{gap.start.column}__lte": gap.at})
-        rows = rows.annotate(since_at=F(f"order__{gap.start.column}"))
+        rows = rows.filter(names.q(**{f"{gap.start.column}__lte": gap.at}))
+        rows = rows.annotate(since_at=F(names.of(gap.start.column)))
     else:
         code = NODE_CODES[gap.start.after - 1]
         # Joined outward and tested in `_kind`, so that the database never begins with this side.
         rows = rows.annotate(
-            way=FilteredRelation("order__passages", condition=Q(order__passages__node=code)),
+            way=FilteredRelation(names.of("passages"), condition=names.q(passages__node=code)),
             since_at=F("way__left_at"),
         )
     if gap.end.column:  # the system has it, wherever the river holds it
-        column = f"order__{gap.end.column}"
-        rows = rows.filter(Q(**{f"{column}__isnull": True}) | Q(**{f"{column}__gt": gap.at}))
-    return rows.annotate(kind=_kind(gap))
+        column = gap.end.column
+        rows = rows.filter(
+            names.q(**{f"{column}__isnull": True}) | names.q(**{f"{column}__gt": gap.at})
+        )
+    return rows.annotate(kind=_kind(gap, names))
 
 
-def _kind(gap: Gap) -> Case:
+def _kind(gap: Gap, names: _Names) -> Case:
     """What an order of the gap is; the first that holds. `later` was not between the points at T.
 
     Entering is tested here, not in the filter: as a range beside the leaving one it would lead
     SQLite to the index on entering, which finds every passage there ever was.
     """
-    at, patience = gap.at, GROUP_PATIENCE
+    at, patience, of = gap.at, GROUP_PATIENCE, names.q
     whens = [
         When(
-            Q(entered_at__gt=at) | Q(since_at__isnull=True) | Q(since_at__gt=at),
+            Q(**{f"{names.entered}__gt": at}) | Q(since_at__isnull=True) | Q(since_at__gt=at),
             then=Value(_LATER),
         )
     ]
@@ -202,43 +226,49 @@ def _kind(gap: Gap) -> Case:
         whens.append(When(node="payment", then=Value("unpaid")))
     whens += [
         When(
-            Q(order__presale_phase__in=[PresalePhase.DEPOSIT_DUE, PresalePhase.DEPOSIT_PAID])
-            & (Q(order__balance_due_at__isnull=True) | Q(order__balance_due_at__gt=at)),
+            of(presale_phase__in=[PresalePhase.DEPOSIT_DUE, PresalePhase.DEPOSIT_PAID])
+            & (of(balance_due_at__isnull=True) | of(balance_due_at__gt=at)),
             then=Value("presale"),
         ),
-        When(order__presale_phase=PresalePhase.FORFEITED, then=Value("presale")),
+        When(of(presale_phase=PresalePhase.FORFEITED), then=Value("presale")),
         When(
-            Q(order__group_state=GroupState.OPEN) | Q(order__stage=Stage.AWAIT_GROUP),
-            order__placed_at__gt=at - patience,
+            (of(group_state=GroupState.OPEN) | of(stage=Stage.AWAIT_GROUP))
+            & of(placed_at__gt=at - patience),
             then=Value("group"),
         ),
         When(
-            order__refund_state__in=[
-                RefundState.REQUESTED,
-                RefundState.WAITING_RETURN,
-                RefundState.PLATFORM,
-            ],
+            of(
+                refund_state__in=[
+                    RefundState.REQUESTED,
+                    RefundState.WAITING_RETURN,
+                    RefundState.PLATFORM,
+                ]
+            ),
             then=Value("refund"),
         ),
-        When(_IS_REFUNDED_WHOLE, then=Value("refund")),
-        When(_is_overdue(gap), then=Value(MISSING)),
+        When(_is_refunded_whole(names), then=Value("refund")),
+        When(_is_overdue(gap, names), then=Value(MISSING)),
     ]
     return Case(*whens, default=Value(IN_TIME), output_field=CharField())
 
 
-# A refund of some lines leaves the others to be shipped.
-_IS_REFUNDED_WHOLE = Q(order__refund_state=RefundState.DONE) & (
-    Q(order__refunded_fen__isnull=True)
-    | Q(order__paid_fen__isnull=True)
-    | Q(order__refunded_fen__gte=F("order__paid_fen"))
-)
+def _is_refunded_whole(names: _Names) -> Q:
+    """A refund of some lines leaves the others to be shipped."""
+    return names.q(refund_state=RefundState.DONE) & (
+        names.q(refunded_fen__isnull=True)
+        | names.q(paid_fen__isnull=True)
+        | names.q(refunded_fen__gte=F(names.of("paid_fen")))
+    )
 
 
-def _is_overdue(gap: Gap) -> Q:
+def _is_overdue(gap: Gap, names: _Names) -> Q:
     if gap.allowed is not None:
         return Q(since_at__lte=gap.limit - gap.allowed)
     by_node = [
-        Q(node=node.code, entered_at__lte=gap.limit - timedelta(minutes=node.dwell_minutes))
+        Q(
+            node=node.code,
+            **{f"{names.entered}__lte": gap.limit - timedelta(minutes=node.dwell_minutes)},
+        )
         for node in gap.nodes
         if node.code in gap.codes
     ]
@@ -248,12 +278,9 @@ def _is_overdue(gap: Gap) -> Q:
 def _standing(gap: Gap) -> list[Any]:
     """Branches of one UNION: standing there still, and left since. Each has its index range."""
     rows = _base(gap)
-    still = rows.filter(left_at__isnull=True)
     if gap.is_now:
-        # Said twice: the order names its node, too, and of that PostgreSQL knows how rare it is. Of
-        # (node, not left) it only guesses, ten times too many, and then reads all orders there are.
-        return [still.filter(order__is_open=True, order__node__in=gap.codes)]
-    return [still, rows.filter(left_at__gt=gap.at)]
+        return [rows]
+    return [rows.filter(left_at__isnull=True), rows.filter(left_at__gt=gap.at)]
 
 
 class _AsTold:
@@ -280,19 +307,22 @@ def read_gap(gap: Gap) -> list[GapRow]:
     """
     if gap.is_adjacent or not gap.is_connected:
         return []
-    changes = "order__score_changes"
+    names = _Names(gap)
+    changes = names.of("score_changes")
     inside = Q(**{f"{changes}__until__isnull": True})
     if not gap.is_now:
         inside = Q(**{f"{changes}__at__lte": gap.at}) & (
             inside | Q(**{f"{changes}__until__gt": gap.at})
         )
-    fen = Coalesce("order__paid_fen", "order__gateway_paid_fen", "order__payable_fen", Value(0))
-    columns = ("order_id", "kind", "node", "since_s", "fen", "due_s", "order__shop_id", "cause_at")
+    paid = (names.of(name) for name in ("paid_fen", "gateway_paid_fen", "payable_fen"))
+    fen = Coalesce(*paid, Value(0))
+    shop = names.of("shop_id")
+    columns = (names.pk, "kind", "node", "since_s", "fen", "due_s", shop, "cause_at")
     branches = [
         rows.annotate(
             health=FilteredRelation(changes, condition=inside),
             since_s=_Seconds("since_at"),
-            due_s=_Seconds("order__deadline_at"),
+            due_s=_Seconds(names.of("deadline_at")),
             fen=_Fen(fen, BigIntegerField()),
             cause_at=Case(
                 When(health__needs_intervention=True, then=F("health__cause")),
@@ -329,10 +359,11 @@ class _Explaining(dict[str, str]):
 
 
 def missing_order_ids(gap: Gap) -> Any:
-    """Ids of the orders missing at the moment, as a query for `pk__in`."""
+    """Ids (`missing_id`) of the orders missing at the moment, as a query for `pk__in`."""
     if gap.is_adjacent or not gap.is_connected:
-        return NodePassage.objects.none().values("order_id")
-    branches = [rows.filter(kind=MISSING).values("order_id") for rows in _standing(gap)]
+        return NodePassage.objects.none().values(missing_id=F("order_id"))
+    pk = F(_Names(gap).pk)
+    branches = [rows.filter(kind=MISSING).values(missing_id=pk) for rows in _standing(gap)]
     return branches[0].union(*branches[1:], all=True) if len(branches) > 1 else branches[0]
 
 
