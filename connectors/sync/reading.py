@@ -36,10 +36,11 @@ from connectors.sync.registry import get_connector
 from connectors.sync.runs import close_run, start_run
 from connectors.sync.taking import Reading, Taken, put_aside, take_readings
 from connectors.sync.transport import Clock, Session, Sleep, open_session
-from connectors.sync.windows import Slot, Window, advance, due_slot, list_pages, plan_windows
+from connectors.sync.windows import SEAM, Slot, Window, advance, due_slot, list_pages, plan_windows
 
 log = logging.getLogger(__name__)
 
+TOO_DEEP = "window_too_deep"  # of a vendor that shows so many orders of a window and no more
 MAIN_STREAM = "modified"
 REVIEW_STREAM = "review"
 CREATED_STREAM = "created"
@@ -354,8 +355,26 @@ def read_window(session: Session, stream: str, window: Window, *, store: Store) 
     """Read a window page by page until as many orders were seen as it holds.
 
     What left the window meanwhile (it was changed again) need not be seen: a later window has it.
-    `store` gets the rows of each page. Raises ConnectorError when the list stays short.
+    One with more orders than the vendor shows is read in halves, the older one first. `store` gets
+    the rows of each page. Raises ConnectorError when the list stays short.
     """
+    try:
+        _read_whole(session, stream, window, store=store)
+    except ConnectorError as error:
+        for half in _halve(window, error):
+            read_window(session, stream, half, store=store)
+
+
+def _halve(window: Window, error: ConnectorError) -> tuple[Window, Window]:
+    """The halves of a window that holds too much; any other error is raised again."""
+    half = (window.end - window.start) // 2
+    if error.code != TOO_DEEP or half < timedelta(seconds=2):
+        raise error
+    middle = (window.start + half).replace(microsecond=0)
+    return Window(window.start, middle), Window(middle - SEAM, window.end)
+
+
+def _read_whole(session: Session, stream: str, window: Window, *, store: Store) -> None:
     seen: set[str] = set()
     for _ in range(TRIES_PER_WINDOW):
         pages = _Pages(session, stream, window)
@@ -372,8 +391,14 @@ def read_window(session: Session, stream: str, window: Window, *, store: Store) 
 
 
 def count_window(session: Session, stream: str, window: Window) -> int:
-    """How many orders a window holds now."""
+    """How many orders a window holds now; in halves where the vendor does not show them all."""
+    try:
+        return _count_whole(session, stream, window)
+    except ConnectorError as error:
+        return sum(count_window(session, stream, half) for half in _halve(window, error))
 
+
+def _count_whole(session: Session, stream: str, window: Window) -> int:
     def count(client: Any) -> int:
         return int(client.count_orders(stream, window.start, window.end))
 
@@ -428,7 +453,7 @@ class _Pages:
         return not self.totals or (len(set(self.totals)) == 1 and len(seen) >= self.totals[-1])
 
     def _count(self) -> int:
-        return count_window(self.session, self.stream, self.window)
+        return _count_whole(self.session, self.stream, self.window)
 
     def _is_last(self, listed: Listed, page: int) -> bool:
         """Whether a numbered page is the last: by what the list says of itself."""

@@ -9,6 +9,7 @@ import pytest
 
 from config.tenancy.scope import for_environment
 from connectors.adapters import Listed, ListedOrder
+from connectors.channels.douyin import client
 from connectors.channels.douyin.client import DouyinClient
 from connectors.channels.private_mall.client import PrivateMallClient
 from connectors.orders.models import Order
@@ -201,6 +202,29 @@ def test_a_list_that_goes_round_in_circles_has_an_end(
     assert stuck.error.code == "stuck_cursor"
     assert read is not None
     assert read.is_caught_up
+
+
+def test_a_window_with_more_orders_than_the_platform_shows_is_read_in_halves(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "MAX_DEPTH", 3)
+    lives = [
+        make_life(outside, n, minutes_ago=5 + n, channel="douyin", shop=outside.shops["douyin"])
+        for n in range(20)
+    ]
+    outside.add(*lives)
+    connection = outside.connect("douyin")
+
+    pulled = pull(outside.environment, connection.pk, **outside.tools)
+
+    assert pulled is not None
+    assert (pulled.error, pulled.is_caught_up) == (None, True)
+    assert stored(outside) == {life.order_no for life in lives}
+    monkeypatch.setattr(client, "MAX_DEPTH", 0)  # halves have an end
+    stuck = pull(outside.environment, connection.pk, is_forced=True, **outside.tools)
+    assert stuck is not None
+    assert stuck.error is not None
+    assert stuck.error.code == "window_too_deep"
 
 
 def test_orders_that_change_while_being_paged_are_not_lost(outside: Outside) -> None:
