@@ -12,49 +12,35 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import urlencode
 
 from connectors.simulators.core import Answer, Bucket, Call, Clock, Faults, Feed, Outbox, Store
 from connectors.simulators.journal import Told, tell_nobody
 from connectors.simulators.keys import QimenKeys
-from connectors.simulators.life import Life, LifeLine
-from connectors.simulators.payments import number_of, write_yuan
-from connectors.simulators.qimen_xml import many, one, read_xml, text, write_xml
+from connectors.simulators.life import Life
+from connectors.simulators.qimen_orders import (
+    STEP_WORDS,
+    read_body,
+    read_order,
+    read_order_code,
+    read_page,
+    wms_number,
+    write_confirm,
+    write_failure,
+    write_head,
+    write_process,
+)
+from connectors.simulators.qimen_xml import many, one, text, write_xml
 from connectors.simulators.reading import beijing_text, parse_beijing
-from connectors.simulators.wms import CHANNELS, OWN_CHANNEL, Refused, Wms, warehouse_of
+from connectors.simulators.wms import CHANNELS, Refused, Wms
 
 PATH = "/router/qimen/service"
 PREFIX = "taobao.qimen."
 TOLERANCE = timedelta(minutes=10)
 REPEAT_SECONDS = (60, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400)
-ORDER_TYPES = frozenset({"JYCK", "HHCK", "BFCK", "QTCK"})
-MAX_PAGE_SIZE = 100
 _WRITES = frozenset({"deliveryorder.create", "order.pending", "order.cancel"})
-_OWNER = "OWNER1"
-_OPERATORS = {"operatorCode": "U7", "operatorName": "仓库员"}
-_WORDS = {
-    "ACCEPT": "仓库接单",
-    "REJECT": "仓库拒单",
-    "PRINT": "打印",
-    "PICK": "拣货",
-    "PACKAGE": "打包",
-    "PARTDELIVERED": "部分发货",
-    "DELIVERED": "已发货",
-    "CANCELED": "取消",
-}
 _ORDER_STATUSES = frozenset({"ACCEPT", "REJECT", "PARTDELIVERED", "DELIVERED", "CANCELED"})
-_REQUIRED_OF_ORDER = (
-    "deliveryOrderCode",
-    "orderType",
-    "warehouseCode",
-    "createTime",
-    "placeOrderTime",
-    "operateTime",
-    "shopNick",
-)
-_REQUIRED_OF_LINE = ("ownerCode", "itemCode", "planQty", "actualPrice")
 
 
 class _GatewayRefusal(Exception):
@@ -91,7 +77,7 @@ class QimenApp:
         wms: Wms | None = None,
         callback_url: str = "",
         callback_since: datetime | None = None,
-        report: frozenset[str] = frozenset(_WORDS),
+        report: frozenset[str] = frozenset(STEP_WORDS),
         bucket: Bucket | None = None,
     ) -> None:
         self._store, self._clock, self._faults, self._outbox = store, clock, faults, outbox
@@ -128,12 +114,12 @@ class QimenApp:
         params = dict(call.query)
         try:
             method = self._check(params, call)
-            content = self._do(method, _read_body(call.body), self._clock.now())
+            content = self._do(method, read_body(call.body), self._clock.now())
             answer = {"flag": "success", "code": "0", "message": "ok"} | content
         except _GatewayRefusal as refusal:
-            answer = _failure(str(refusal.code), refusal.message)
+            answer = write_failure(str(refusal.code), refusal.message)
         except Refused as refused:
-            answer = _failure(refused.code, refused.message)
+            answer = write_failure(refused.code, refused.message)
         return Answer(
             200, {"Content-Type": "text/xml;charset=utf-8"}, write_xml("response", answer)
         )
@@ -188,19 +174,19 @@ class QimenApp:
     def _create(self, request: dict[str, Any], now: datetime) -> dict[str, Any]:
         """Take a delivery order in; the same code again gets the same answer and no second one."""
         order, lines = one(request, "deliveryOrder"), many(request, "orderLines", "orderLine")
-        life = _read_order(order, lines, now)
+        life = read_order(order, lines, now)
         if self.wms.accept(life, now):
             self._sources[life.order_no] = [
                 (text(line, "sourceOrderCode"), text(line, "subSourceOrderCode")) for line in lines
             ]
         return {
             "createTime": beijing_text(now),
-            "deliveryOrderId": _wms_number(life.order_no),
+            "deliveryOrderId": wms_number(life.order_no),
             "warehouseCode": text(order, "warehouseCode"),
         }
 
     def _pend(self, request: dict[str, Any], now: datetime) -> dict[str, Any]:
-        order_no, warehouse = _read_order_code(request, "warehouseCode")
+        order_no, warehouse = read_order_code(request, "warehouseCode")
         action = text(request, "actionType")
         if action == "pending":
             is_new = self.wms.hold(order_no, warehouse, now)
@@ -211,24 +197,24 @@ class QimenApp:
         raise Refused("S001", "actionType应为pending或restore")
 
     def _cancel(self, request: dict[str, Any], now: datetime) -> dict[str, Any]:
-        order_no, warehouse = _read_order_code(request, "warehouseCode")
+        order_no, warehouse = read_order_code(request, "warehouseCode")
         is_new = self.wms.cancel(order_no, warehouse, now)
         return {} if is_new else {"message": "单据已经取消"}
 
     def _query_process(self, request: dict[str, Any], now: datetime) -> dict[str, Any]:
-        order_no, warehouse = _read_order_code(request)
+        order_no, warehouse = read_order_code(request)
         life = self.wms.get(order_no, warehouse, now)
         steps = self.wms.steps(life, now)
         return {
             "orderProcess": {
-                **_head(life),
-                "processes": {"process": [_process(status, at) for status, at in steps]},
+                **write_head(life),
+                "processes": {"process": [write_process(status, at) for status, at in steps]},
             }
         }
 
     def _query_order(self, request: dict[str, Any], now: datetime) -> dict[str, Any]:
-        order_no, warehouse = _read_order_code(request)
-        page, size = _read_page(request)
+        order_no, warehouse = read_order_code(request)
+        page, size = read_page(request)
         life = self.wms.get(order_no, warehouse, now)
         steps = [step for step in self.wms.steps(life, now) if step[0] in _ORDER_STATUSES]
         status, at = steps[-1]
@@ -249,7 +235,7 @@ class QimenApp:
     def _query_stock(self, request: dict[str, Any], now: datetime) -> dict[str, Any]:
         if not text(request, "itemCode"):
             raise Refused("S001", "itemCode不能为空")
-        page, size = _read_page(request)
+        page, size = read_page(request)
         items = self._find_stock(request, now)
         return {"totalCount": len(items), "items": {"item": items[(page - 1) * size : page * size]}}
 
@@ -281,7 +267,7 @@ class QimenApp:
 
     def _report(self, life: Life, status: str, moment: datetime) -> None:
         if status in self.report:
-            process = {"order": _head(life), "process": _process(status, moment)}
+            process = {"order": write_head(life), "process": write_process(status, moment)}
             self.call_back("orderprocess.report", life.order_no, process)
         if status in ("DELIVERED", "PARTDELIVERED"):
             content = self._confirm(life, status, moment)
@@ -289,7 +275,7 @@ class QimenApp:
 
     def _confirm(self, life: Life, status: str, at: datetime) -> dict[str, Any]:
         """A delivery order as it stands; its lines name the platform's order they came from."""
-        content = _confirm(life, status, at)
+        content = write_confirm(life, status, at)
         lines = content["orderLines"]["orderLine"]
         told = self._sources.get(life.order_no, ())
         for line, (source, sub_source) in zip(
@@ -328,198 +314,3 @@ class QimenApp:
             ok=lambda status, answer: status == 200 and b"<flag>success</flag>" in answer,
             schedule=REPEAT_SECONDS,
         )
-
-
-# -- reading -----------------------------------------------------------------------------------
-
-
-def _read_body(body: bytes) -> dict[str, Any]:
-    try:
-        return read_xml(body)
-    except ValueError as error:
-        raise Refused("S001", f"报文不是可读的XML: {error}") from error
-
-
-def _read_order_code(request: Mapping[str, Any], *required: str) -> tuple[str, str]:
-    for name in ("orderCode", *required):
-        if not text(request, name):
-            raise Refused("S001", f"{name}不能为空")
-    return text(request, "orderCode"), text(request, "warehouseCode")
-
-
-def _read_page(request: Mapping[str, Any]) -> tuple[int, int]:
-    page, size = text(request, "page"), text(request, "pageSize")
-    if not page.isdigit() or not size.isdigit() or int(page) < 1:
-        raise Refused("S001", "page和pageSize不能为空")
-    if not 1 <= int(size) <= MAX_PAGE_SIZE:
-        raise Refused("S001", f"pageSize最多{MAX_PAGE_SIZE}")
-    return int(page), int(size)
-
-
-def _read_order(order: Mapping[str, Any], lines: list[dict[str, Any]], now: datetime) -> Life:
-    """The life of an order that only the warehouse knows; raises Refused for what is not legal."""
-    for name in _REQUIRED_OF_ORDER:
-        if not text(order, name):
-            raise Refused("S001", f"deliveryOrder.{name}不能为空")
-    for name in ("createTime", "placeOrderTime", "operateTime"):
-        if parse_beijing(text(order, name)) is None:
-            raise Refused("S001", f"deliveryOrder.{name}格式应为yyyy-MM-dd HH:mm:ss")
-    if text(order, "orderType") not in ORDER_TYPES:
-        raise Refused("S001", "deliveryOrder.orderType不支持")
-    if not lines:
-        raise Refused("S001", "orderLines不能为空")
-    _check_amounts(order)
-    receiver = one(order, "receiverInfo")
-    return Life(
-        order_no=text(order, "deliveryOrderCode"),
-        channel=OWN_CHANNEL,
-        shop=text(order, "shopNick"),
-        placed=parse_beijing(text(order, "placeOrderTime")) or now,
-        lines=[_read_line(line, text(order, "warehouseCode")) for line in lines],
-        paid=parse_beijing(text(order, "payTime")),
-        locked=now,
-        receiver=text(receiver, "name"),
-        phone=text(receiver, "mobile"),
-        province=text(receiver, "province"),
-        city=text(receiver, "city"),
-        district=text(receiver, "area"),
-        town=text(receiver, "town"),
-        detail=text(receiver, "detailAddress"),
-    )
-
-
-def _read_line(line: Mapping[str, Any], warehouse: str) -> LifeLine:
-    for name in _REQUIRED_OF_LINE:
-        if not text(line, name):
-            raise Refused("S001", f"orderLine.{name}不能为空")
-    quantity = text(line, "planQty")
-    if not quantity.isdigit() or int(quantity) < 1:
-        raise Refused("S001", "orderLine.planQty应为正整数")
-    price = _read_yuan(line, "actualPrice")
-    title = text(line, "itemName") or text(line, "itemCode")
-    fen = int(price * 100)
-    return LifeLine(
-        text(line, "itemCode"), title, int(quantity), fen, warehouse=warehouse, is_gift=fen == 0
-    )
-
-
-def _check_amounts(order: Mapping[str, Any]) -> None:
-    """totalAmount = arAmount + gotAmount = itemAmount - discountAmount + freight, where given."""
-    given = {
-        name: _read_yuan(order, name)
-        for name in (
-            "totalAmount",
-            "arAmount",
-            "gotAmount",
-            "itemAmount",
-            "discountAmount",
-            "freight",
-        )  # fmt: skip
-        if text(order, name)
-    }
-    total = given.get("totalAmount")
-    if total is None:
-        return
-    if {"arAmount", "gotAmount"} <= given.keys() and total != given["arAmount"] + given[
-        "gotAmount"
-    ]:
-        raise Refused("S001", "totalAmount应等于arAmount加gotAmount")
-    if "itemAmount" in given:
-        none = Decimal(0)
-        due = given["itemAmount"] - given.get("discountAmount", none) + given.get("freight", none)
-        if total != due:
-            raise Refused("S001", "totalAmount应等于itemAmount减discountAmount加freight")
-
-
-def _read_yuan(content: Mapping[str, Any], name: str) -> Decimal:
-    try:
-        return Decimal(text(content, name))
-    except InvalidOperation:
-        raise Refused("S001", f"{name}应为金额") from None
-
-
-# -- writing -----------------------------------------------------------------------------------
-
-
-def _failure(code: str, message: str) -> dict[str, Any]:
-    return {"flag": "failure", "code": code, "message": message}
-
-
-def _wms_number(order_no: str) -> str:
-    return "WMS" + number_of("wms" + order_no, 12)
-
-
-def _head(life: Life) -> dict[str, Any]:
-    return {
-        "orderCode": life.order_no,
-        "orderId": _wms_number(life.order_no),
-        "orderType": "JYCK",
-        "warehouseCode": warehouse_of(life),
-    }
-
-
-def _process(status: str, at: datetime) -> dict[str, Any]:
-    return {
-        "processStatus": status,
-        **_OPERATORS,
-        "operateTime": beijing_text(at),
-        "operateInfo": _WORDS[status],
-        "remark": "",
-    }
-
-
-def _confirm(life: Life, status: str, at: datetime) -> dict[str, Any]:
-    """A delivery order with its packages and lines, as it stands at `at`."""
-    is_whole, is_out = status == "DELIVERED", status in ("DELIVERED", "PARTDELIVERED")
-    sent = [parcel for parcel in life.shipments if is_whole or (is_out and parcel.at <= at)]
-    gone = {index for parcel in sent for index in parcel.lines or range(len(life.lines))}
-    if is_whole:
-        gone = set(range(len(life.lines)))
-    return {
-        "deliveryOrder": {
-            "deliveryOrderCode": life.order_no,
-            "deliveryOrderId": _wms_number(life.order_no),
-            "warehouseCode": warehouse_of(life),
-            "orderType": "JYCK",
-            "status": status,
-            "outBizCode": number_of(f"{status}{life.order_no}{at.timestamp()}", 20),
-            "confirmType": "1" if status == "PARTDELIVERED" else "0",
-            "orderConfirmTime": beijing_text(at) if is_out else None,
-            **_OPERATORS,
-            "operateTime": beijing_text(at),
-        },
-        "packages": {
-            "package": [
-                {
-                    "logisticsCode": parcel.company,
-                    "expressCode": parcel.tracking_no,
-                    "items": {
-                        "item": [
-                            {
-                                "itemCode": life.lines[index].sku,
-                                "quantity": life.lines[index].quantity,
-                            }
-                            for index in parcel.lines or range(len(life.lines))
-                        ]
-                    },
-                }
-                for parcel in sent
-            ]
-        },
-        "orderLines": {
-            "orderLine": [
-                {
-                    "orderLineNo": index + 1,
-                    "orderSourceCode": life.order_no,
-                    "itemCode": line.sku,
-                    "itemName": line.title,
-                    "inventoryType": "ZP",
-                    "ownerCode": _OWNER,
-                    "actualPrice": write_yuan(line.price_fen),
-                    "planQty": line.quantity,
-                    "actualQty": line.quantity if index in gone else 0,
-                }
-                for index, line in enumerate(life.lines)
-            ]
-        },
-    }
