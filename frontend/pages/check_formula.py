@@ -31,7 +31,7 @@ from rules_engine.formula.explain import write_text
 from rules_engine.formula.functions import Style
 from rules_engine.formula.limits import MAX_NODES, MAX_STEPS
 from rules_engine.formula.names import Table
-from rules_engine.formula.tree import FieldUse, Invoke, Node, walk
+from rules_engine.formula.tree import Chain, FieldUse, Invoke, Node, walk
 
 _PLACE = re.compile(r"^(第 \d+ 行第 \d+ 列：|Line \d+ column \d+: )")
 _BARE = re.compile(
@@ -149,6 +149,7 @@ def _limits() -> str:
 # --- lines ------------------------------------------------------------------------------------
 
 _ONE_LINE = 40  # a part that is shorter stays on one line
+_WIDE = 60  # and so does a calculation that is shorter than this
 
 
 def lay_out(checked: Checked) -> str:
@@ -166,6 +167,12 @@ def _lay_out(tree: Node, text: str, indent: int) -> str:
 
 def _lay_out_node(node: Node, text: str, indent: int) -> str:
     typed = text[node.start : node.end]
+    if isinstance(node, Chain) and len(typed) > _WIDE:  # its calls are laid out where they stand
+        pieces, position = [], node.start
+        for part in (node.first, *(operand for _, operand in node.rest)):
+            pieces += [text[position : part.start], _lay_out_node(part, text, indent)]
+            position = part.end
+        return "".join(pieces) + text[position : node.end]
     if not isinstance(node, Invoke) or len(node.args) < 2 or len(typed) <= _ONE_LINE:
         return typed
     pieces, position, step = [], node.start, indent + 2
