@@ -154,8 +154,17 @@ class TenantManager(models.Manager.from_queryset(TenantQuerySet)):  # type: igno
 class EnvironmentManager(models.Manager.from_queryset(EnvironmentQuerySet)):  # type: ignore[misc] # dynamic base
     """Default manager of business rows: filtered by the scope, refusing without one."""
 
+    _narrowed: tuple[tuple[Any, ...], EnvironmentQuerySet] | None = None
+
     def get_queryset(self) -> EnvironmentQuerySet:
-        return super().get_queryset().filter(environment_id=require_environment_id())
+        """Rows of the environment in force; what narrows to it is built once and copied."""
+        key = (self.model, self._db, require_environment_id())
+        kept = self._narrowed  # looked at once: other threads work in other environments
+        if kept is None or kept[0] != key or self._hints:
+            kept = (key, super().get_queryset().filter(environment_id=key[-1]))
+            if not self._hints:
+                self._narrowed = kept
+        return kept[1].all()
 
     def across_environments(self) -> EnvironmentQuerySet:
         """Rows of every environment of the tenant in force (headquarters; a test lists callers)."""

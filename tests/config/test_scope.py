@@ -9,7 +9,13 @@ import pytest
 from django.db import connection, transaction
 
 from config.tenancy.models import Membership
-from config.tenancy.scope import ScopeMissing, current_scope, for_environment, for_tenant
+from config.tenancy.scope import (
+    EnvironmentManager,
+    ScopeMissing,
+    current_scope,
+    for_environment,
+    for_tenant,
+)
 from connectors.shops.models import Shop
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +42,29 @@ def test_one_environment_never_sees_anothers_rows(world):
             assert Shop.objects.count() == 0
     with for_environment(world.women, write=False):
         assert Shop.objects.get().name == "女装旗舰店"
+
+
+def test_what_another_thread_has_just_kept_is_not_taken_for_ones_own(world):
+    with for_environment(world.women, write=False):
+        theirs = Shop.objects.filter(pk__gt=0)
+
+    class Overtaken(EnvironmentManager):
+        """One whose kept rows another thread, in another environment, has always just replaced."""
+
+        @property
+        def _narrowed(self):
+            return (Shop, None, world.women.pk), theirs
+
+        @_narrowed.setter
+        def _narrowed(self, kept):
+            """Overwritten at once."""
+
+    manager = Overtaken()
+    manager.model = Shop
+    with for_environment(world.kids, write=False):
+        sql = str(manager.all().query)
+
+    assert sql.endswith(f'"environment_id" = {world.kids.pk}')
 
 
 def test_a_new_row_is_stamped_by_every_way_of_making_it(world):
