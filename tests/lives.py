@@ -41,6 +41,9 @@ def tell_order(life: Life, now: datetime) -> CanonicalOrder:
     return map_mall(render_mall(life, now), shop=life.shop).record
 
 
+_FIRST = 500  # enough for statistics; the rest is received with them
+
+
 def _past(moment: datetime | None, now: datetime) -> datetime | None:
     return moment if has_come(moment, now) else None
 
@@ -84,7 +87,10 @@ def take_lives(
 
 def _receive(records: Iterable, *, kind: str, name: str, now: datetime, is_history: bool) -> Source:
     source = get_or_create_source(kind=kind, name=name)
-    receive_all(records, source=source, now=now, is_history=is_history)
-    refresh_statistics()  # as the tick does: without figures SQLite reads whole environments
+    rest = list(records)
+    first, rest = rest[:_FIRST], rest[_FIRST:]
+    for some in filter(None, (first, rest)):
+        receive_all(some, source=source, now=now, is_history=is_history)
+        refresh_statistics()  # as the tick does: without figures SQLite reads whole environments
     record_freshness(source, complete_until=now, now=now)
     return source

@@ -62,6 +62,7 @@ def test_a_promo_day_comes_in_whole_and_a_second_import_changes_nothing(world, s
         assert set(Order.objects.values_list("order_no", "revision", "received_at")) == before
 
 
+@pytest.mark.any_database
 def test_the_olist_files_come_in_with_their_check_figures(world, shared_data):
     mapping = load_mapping(DATA / "olist_mapping.yaml")
     files = find_files(mapping, shared_data / "data" / "olist")

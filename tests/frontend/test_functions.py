@@ -49,6 +49,7 @@ def try_out(client: Client, name: str, **posted: Any) -> Any:
     return client.post(reverse("function_try", args=[name]), posted, headers=HX)
 
 
+@pytest.mark.any_database
 def test_every_function_has_an_address_in_the_list_and_a_page(supervisor: Client) -> None:
     page = supervisor.get(reverse("function_list")).content.decode()
 

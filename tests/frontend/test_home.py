@@ -125,6 +125,7 @@ def test_a_late_source_is_named_on_every_page(world: World) -> None:
         assert "支付宝晚 40 分钟" in sign_in(world).get(address).content.decode()
 
 
+@pytest.mark.any_database
 def test_no_page_carries_an_inline_style_or_handler(world: World) -> None:
     seed(world, size=30)
     client = sign_in(world)
